@@ -1,0 +1,56 @@
+package jlora.runtime.kernel;
+
+import java.util.Optional;
+import jlora.runtime.tensor.Grad;
+import jlora.runtime.tensor.Tensor;
+
+/**
+ * Output head and cross-entropy in one, over chunks of rows, so that full logits never exist (as in arXiv 2410.10989,
+ * section 3.2): the gradient of a chunk's logits is formed while they are at hand. Rows whose target is −100 take no part
+ * and cost nothing.
+ *
+ * <p>Per row with target y and p = softmax(x·weightᵀ): loss = −(1−ε)·log p[y] − ε·mean(log p), ε = labelSmoothing (the
+ * definition of Transformers' label_smoothing_factor).
+ */
+public interface LinearCrossEntropyKernel {
+    /**
+     * Scratch for chunks of C rows over a vocabulary of V: reserved by the plan, owned by the kernel during a call.
+     *
+     * @param logits f32 [C,V]
+     * @param dLogits x's type, [C,V]; the same tensor as logits when x is f32
+     * @param rows x's type, [C,K]: the chunk's rows of x, gathered
+     * @param dRows f32 [C,K]
+     */
+    record Workspace(Tensor logits, Tensor dLogits, Tensor rows, Tensor dRows) {}
+
+    /**
+     * loss[1,1] f32 = scale[0] · the sum of the rows' losses, overwritten.
+     *
+     * @param x [T,K]
+     * @param weight [V,K]
+     * @param targets i32 [1,T], already shifted: the id that row t has to predict, or −100
+     * @param scale f32 [1,1]: 1 / trained tokens of the whole optimizer step
+     */
+    void forward(
+            Tensor loss,
+            Tensor x,
+            Tensor weight,
+            Tensor targets,
+            Tensor scale,
+            float labelSmoothing,
+            Workspace workspace);
+
+    /**
+     * The same loss, with dx[T,K] (overwritten, zero for rows without target) and dWeight[V,K] (f32) of it.
+     */
+    void forwardBackward(
+            Tensor loss,
+            Tensor dx,
+            Optional<Grad> dWeight,
+            Tensor x,
+            Tensor weight,
+            Tensor targets,
+            Tensor scale,
+            float labelSmoothing,
+            Workspace workspace);
+}
