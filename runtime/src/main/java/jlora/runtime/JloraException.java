@@ -3,8 +3,9 @@ package jlora.runtime;
 import java.util.Objects;
 
 /**
- * A failure that a user can act on: one sentence with the place, the cause and the fix, and the exit code of the
- * process that it ends. Anything else that is thrown is a bug of jlora's ({@link ExitCode#INTERNAL}).
+ * A failure that a user can act on: one sentence with the place, the cause and the fix, and the
+ * exit code of the process that it ends. Anything else that is thrown is a bug of jlora's ({@link
+ * ExitCode#INTERNAL}).
  */
 public final class JloraException extends RuntimeException {
     private static final long serialVersionUID = 1L;

@@ -1,6 +1,5 @@
 package jlora.runtime.backend;
 
-import java.lang.foreign.MemorySegment;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
@@ -19,7 +18,12 @@ import jlora.runtime.kernel.SwigluKernel;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
 
-/** A device that plans run on: every kernel, memory, and a way to wait. A missing op does not compile. */
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A device that plans run on: every kernel, memory, and a way to wait. A missing op does not
+ * compile.
+ */
 public interface Backend extends AutoCloseable {
     /** What a user sees: processor or GPU, product library, threads. */
     String describe();

@@ -3,12 +3,14 @@ package jlora.runtime.kernel;
 import jlora.runtime.tensor.Tensor;
 
 /**
- * Causal softmax attention over packed sequences (arXiv 2205.14135: the probabilities are never stored).
+ * Causal softmax attention over packed sequences (arXiv 2205.14135: the probabilities are never
+ * stored).
  *
- * <p>Sequences: {@code cuSeqlens} i32 [1,S+1] is non-decreasing and starts with 0; rows cuSeqlens[i] to cuSeqlens[i+1]
- * are sequence i, which may be empty; rows from cuSeqlens[S] on belong to none: their outputs and gradients are zero.
- * Row t sees row u of its own sequence when u ≤ t, t − u &lt; window (if there is one) and keyMask[u] ≠ 0. A row that sees
- * nothing has output zero, gradient zero and lse −∞.
+ * <p>Sequences: {@code cuSeqlens} i32 [1,S+1] is non-decreasing and starts with 0; rows
+ * cuSeqlens[i] to cuSeqlens[i+1] are sequence i, which may be empty; rows from cuSeqlens[S] on
+ * belong to none: their outputs and gradients are zero. Row t sees row u of its own sequence when u
+ * ≤ t, t − u &lt; window (if there is one) and keyMask[u] ≠ 0. A row that sees nothing has output
+ * zero, gradient zero and lse −∞.
  */
 public interface AttentionKernel {
     /**
@@ -17,9 +19,18 @@ public interface AttentionKernel {
      * @param qkv [T, fusedCols]
      * @param keyMask i32 [1,T]
      */
-    void forward(Tensor out, Tensor lse, Tensor qkv, Tensor cuSeqlens, Tensor keyMask, AttentionShape shape);
+    void forward(
+            Tensor out,
+            Tensor lse,
+            Tensor qkv,
+            Tensor cuSeqlens,
+            Tensor keyMask,
+            AttentionShape shape);
 
-    /** dQkv [T, fusedCols], overwritten, from dOut [T, heads·headDim] and what forward read and wrote. */
+    /**
+     * dQkv [T, fusedCols], overwritten, from dOut [T, heads·headDim] and what forward read and
+     * wrote.
+     */
     void backward(
             Tensor dQkv,
             Tensor dOut,

@@ -4,7 +4,9 @@ import jlora.runtime.tensor.Tensor;
 
 /** Gaussian error linear unit (arXiv 1606.08415). */
 public interface GeluKernel {
-    /** The exact form x·Φ(x), or the tanh approximation that Transformers calls {@code gelu_new}. */
+    /**
+     * The exact form x·Φ(x), or the tanh approximation that Transformers calls {@code gelu_new}.
+     */
     enum Form {
         ERF,
         TANH

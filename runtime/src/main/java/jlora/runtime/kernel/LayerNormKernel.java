@@ -1,12 +1,14 @@
 package jlora.runtime.kernel;
 
-import java.util.Optional;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Optional;
+
 /**
- * Layer normalisation (arXiv 1607.06450) of a residual stream, fused with the addition that precedes it:
- * s = x + residual, out = (s - mean)·rstd·weight + bias, rstd = 1/√(var(s) + eps) with the biased variance.
+ * Layer normalisation (arXiv 1607.06450) of a residual stream, fused with the addition that
+ * precedes it: s = x + residual, out = (s - mean)·rstd·weight + bias, rstd = 1/√(var(s) + eps) with
+ * the biased variance.
  */
 public interface LayerNormKernel {
     /**

@@ -1,20 +1,22 @@
 package jlora.runtime.kernel;
 
-import java.util.Optional;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Optional;
+
 /**
- * Output head and cross-entropy in one, over chunks of rows, so that full logits never exist (as in arXiv 2410.10989,
- * section 3.2): the gradient of a chunk's logits is formed while they are at hand. Rows whose target is −100 take no part
- * and cost nothing.
+ * Output head and cross-entropy in one, over chunks of rows, so that full logits never exist (as in
+ * arXiv 2410.10989, section 3.2): the gradient of a chunk's logits is formed while they are at
+ * hand. Rows whose target is −100 take no part and cost nothing.
  *
- * <p>Per row with target y and p = softmax(x·weightᵀ): loss = −(1−ε)·log p[y] − ε·mean(log p), ε = labelSmoothing (the
- * definition of Transformers' label_smoothing_factor).
+ * <p>Per row with target y and p = softmax(x·weightᵀ): loss = −(1−ε)·log p[y] − ε·mean(log p), ε =
+ * labelSmoothing (the definition of Transformers' label_smoothing_factor).
  */
 public interface LinearCrossEntropyKernel {
     /**
-     * Scratch for chunks of C rows over a vocabulary of V: reserved by the plan, owned by the kernel during a call.
+     * Scratch for chunks of C rows over a vocabulary of V: reserved by the plan, owned by the
+     * kernel during a call.
      *
      * @param logits f32 [C,V]
      * @param dLogits x's type, [C,V]; the same tensor as logits when x is f32
@@ -41,7 +43,8 @@ public interface LinearCrossEntropyKernel {
             Workspace workspace);
 
     /**
-     * The same loss, with dx[T,K] (overwritten, zero for rows without target) and dWeight[V,K] (f32) of it.
+     * The same loss, with dx[T,K] (overwritten, zero for rows without target) and dWeight[V,K]
+     * (f32) of it.
      */
     void forwardBackward(
             Tensor loss,

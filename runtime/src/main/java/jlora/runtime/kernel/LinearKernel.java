@@ -1,13 +1,15 @@
 package jlora.runtime.kernel;
 
-import java.util.Optional;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Optional;
+
 /**
- * Matrix products with a weight stored [N, K], as PyTorch's {@code nn.Linear} stores it. Adapters need no kernels of
- * their own: bordered weights and padded activations make their products instances of these, over wider or narrower
- * views. Operands share one float type; results may be f32 whatever the operands are. Products accumulate in f32.
+ * Matrix products with a weight stored [N, K], as PyTorch's {@code nn.Linear} stores it. Adapters
+ * need no kernels of their own: bordered weights and padded activations make their products
+ * instances of these, over wider or narrower views. Operands share one float type; results may be
+ * f32 whatever the operands are. Products accumulate in f32.
  */
 public interface LinearKernel {
     /** out[T,N] = x[T,K]·weight[N,K]ᵀ (+ bias[1,N] on every row). */

@@ -1,9 +1,13 @@
 package jlora.runtime.kernel;
 
-import java.util.List;
 import jlora.runtime.tensor.Tensor;
 
-/** Writes trained f32 masters to where products read them: borders and weights, scaled, in their own type. */
+import java.util.List;
+
+/**
+ * Writes trained f32 masters to where products read them: borders and weights, scaled, in their own
+ * type.
+ */
 public interface PublishKernel {
     /** to[r,c] = scale · from[r,c], rounded to nearest even; from is f32 of the same shape. */
     record Copy(Tensor to, Tensor from, float scale) {}

@@ -1,12 +1,14 @@
 package jlora.runtime.kernel;
 
-import java.util.Optional;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Optional;
+
 /**
- * Root mean square normalisation (arXiv 1910.07467, equation 4) of a residual stream, fused with the addition that
- * precedes it: s = x + residual, out = s · rstd · weight, rstd = 1/√(mean(s²) + eps).
+ * Root mean square normalisation (arXiv 1910.07467, equation 4) of a residual stream, fused with
+ * the addition that precedes it: s = x + residual, out = s · rstd · weight, rstd = 1/√(mean(s²) +
+ * eps).
  */
 public interface RmsNormKernel {
     /**
@@ -15,7 +17,13 @@ public interface RmsNormKernel {
      * @param weight [1,C]
      */
     void forward(
-            Tensor out, Tensor rstd, Optional<Tensor> sum, Tensor x, Optional<Tensor> residual, Tensor weight, float eps);
+            Tensor out,
+            Tensor rstd,
+            Optional<Tensor> sum,
+            Tensor x,
+            Optional<Tensor> residual,
+            Tensor weight,
+            float eps);
 
     /**
      * dx = dSum + the norm's own gradient: the gradient of s, and so of both x and residual.
@@ -25,5 +33,11 @@ public interface RmsNormKernel {
      * @param sum the s of the forward pass (x itself when there was no residual)
      */
     void backward(
-            Tensor dx, Optional<Grad> dWeight, Tensor dOut, Optional<Tensor> dSum, Tensor sum, Tensor weight, Tensor rstd);
+            Tensor dx,
+            Optional<Grad> dWeight,
+            Tensor dOut,
+            Optional<Tensor> dSum,
+            Tensor sum,
+            Tensor weight,
+            Tensor rstd);
 }

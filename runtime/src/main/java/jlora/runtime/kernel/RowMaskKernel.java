@@ -3,8 +3,8 @@ package jlora.runtime.kernel;
 import jlora.runtime.tensor.Tensor;
 
 /**
- * Keeps each token to its own adapter in a batch that mixes adapters: the low-rank columns of every other adapter
- * become zero, so that one product serves all. The operation is its own backward.
+ * Keeps each token to its own adapter in a batch that mixes adapters: the low-rank columns of every
+ * other adapter become zero, so that one product serves all. The operation is its own backward.
  */
 public interface RowMaskKernel {
     /**

@@ -3,8 +3,9 @@ package jlora.runtime.tensor;
 import java.util.Objects;
 
 /**
- * Where a backward kernel puts a gradient: the first consumer of a tensor overwrites, later ones (and later
- * micro-batches) add. So nothing is ever zeroed first, and no sum needs a pass of its own.
+ * Where a backward kernel puts a gradient: the first consumer of a tensor overwrites, later ones
+ * (and later micro-batches) add. So nothing is ever zeroed first, and no sum needs a pass of its
+ * own.
  */
 public record Grad(Tensor tensor, boolean accumulate) {
     public Grad {

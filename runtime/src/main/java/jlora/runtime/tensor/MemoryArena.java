@@ -5,11 +5,14 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * One named allocation that storages are placed in. Whoever allocates it names it and closes it; a storage placed in a
- * closed arena must not be used.
+ * One named allocation that storages are placed in. Whoever allocates it names it and closes it; a
+ * storage placed in a closed arena must not be used.
  */
 public final class MemoryArena implements AutoCloseable {
-    /** Offsets of storages are multiples of this many bytes: a cache line, and what CUDA's vector loads ask for. */
+    /**
+     * Offsets of storages are multiples of this many bytes: a cache line, and what CUDA's vector
+     * loads ask for.
+     */
     public static final long ALIGNMENT = 256;
 
     private final String label;
@@ -65,7 +68,14 @@ public final class MemoryArena implements AutoCloseable {
         }
         if (offset < 0 || offset % ALIGNMENT != 0 || offset + storage.bytes() > bytes) {
             throw new IllegalArgumentException(
-                    "arena '" + label + "' of " + bytes + " bytes cannot place " + storage + " at " + offset);
+                    "arena '"
+                            + label
+                            + "' of "
+                            + bytes
+                            + " bytes cannot place "
+                            + storage
+                            + " at "
+                            + offset);
         }
         if (host != null) {
             storage.placeHost(host.asSlice(offset, storage.bytes()));

@@ -4,8 +4,8 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * A contiguous run of bytes that tensors are views of. It is virtual until a {@link MemoryArena} places it: plans are
- * traced, costed and laid out over virtual storages.
+ * A contiguous run of bytes that tensors are views of. It is virtual until a {@link MemoryArena}
+ * places it: plans are traced, costed and laid out over virtual storages.
  */
 public final class Storage {
     /** What the bytes are for: the line items of a memory plan. */
@@ -81,14 +81,16 @@ public final class Storage {
     /** The device address of this storage. */
     public long address() {
         if (address == 0) {
-            throw new IllegalStateException("storage '" + name + "' is not placed in device memory");
+            throw new IllegalStateException(
+                    "storage '" + name + "' is not placed in device memory");
         }
         return address;
     }
 
     void placeHost(MemorySegment at) {
         if (at.byteSize() != bytes) {
-            throw new IllegalArgumentException(name + ": " + bytes + " bytes placed in " + at.byteSize());
+            throw new IllegalArgumentException(
+                    name + ": " + bytes + " bytes placed in " + at.byteSize());
         }
         segment = at;
     }

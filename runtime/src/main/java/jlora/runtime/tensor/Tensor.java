@@ -4,9 +4,10 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * A matrix view of a {@link Storage}: {@code rows} rows of {@code cols} adjacent elements, consecutive rows
- * {@code stride} elements apart. Tokens are rows. Vectors and scalars are matrices of one row. Everything that jlora
- * computes has this form, heads and borders being column ranges; identity, not shape, tells tensors apart.
+ * A matrix view of a {@link Storage}: {@code rows} rows of {@code cols} adjacent elements,
+ * consecutive rows {@code stride} elements apart. Tokens are rows. Vectors and scalars are matrices
+ * of one row. Everything that jlora computes has this form, heads and borders being column ranges;
+ * identity, not shape, tells tensors apart.
  */
 public final class Tensor {
     private final String name;
@@ -18,7 +19,14 @@ public final class Tensor {
     private final long stride;
 
     /** A view that starts {@code offset} elements into the storage. */
-    public Tensor(String name, Storage storage, DType dtype, long rows, long cols, long offset, long stride) {
+    public Tensor(
+            String name,
+            Storage storage,
+            DType dtype,
+            long rows,
+            long cols,
+            long offset,
+            long stride) {
         this.name = Objects.requireNonNull(name);
         this.storage = Objects.requireNonNull(storage);
         this.dtype = Objects.requireNonNull(dtype);
@@ -29,7 +37,9 @@ public final class Tensor {
         if (rows < 0 || cols < 0 || offset < 0 || (rows > 1 && stride < cols)) {
             throw new IllegalArgumentException("bad view " + describe());
         }
-        if (rows > 0 && cols > 0 && (offset + (rows - 1) * stride + cols) * dtype.bytes() > storage.bytes()) {
+        if (rows > 0
+                && cols > 0
+                && (offset + (rows - 1) * stride + cols) * dtype.bytes() > storage.bytes()) {
             throw new IllegalArgumentException("view " + describe() + " leaves " + storage);
         }
     }
@@ -86,10 +96,13 @@ public final class Tensor {
         return stride == cols || rows <= 1;
     }
 
-    /** Columns {@code from .. from + count}, which may reach into the pad columns behind this view. */
+    /**
+     * Columns {@code from .. from + count}, which may reach into the pad columns behind this view.
+     */
     public Tensor columns(long from, long count) {
         if (from < 0 || from + count > stride) {
-            throw new IllegalArgumentException("columns " + from + "+" + count + " of " + describe());
+            throw new IllegalArgumentException(
+                    "columns " + from + "+" + count + " of " + describe());
         }
         return new Tensor(name, storage, dtype, rows, count, offset + from, stride);
     }
@@ -119,7 +132,14 @@ public final class Tensor {
 
     /** Name, shape and type for messages, such as {@code qkv [512, 3072] bfloat16}. */
     public String describe() {
-        return name + " [" + rows + ", " + cols + (stride == cols ? "" : " of " + stride) + "] " + dtype.torchName();
+        return name
+                + " ["
+                + rows
+                + ", "
+                + cols
+                + (stride == cols ? "" : " of " + stride)
+                + "] "
+                + dtype.torchName();
     }
 
     @Override
