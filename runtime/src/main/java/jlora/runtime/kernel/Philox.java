@@ -1,8 +1,9 @@
 package jlora.runtime.kernel;
 
 /**
- * The counter-based random generator Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
- * A key and a counter give four words without any state, so that every backend can recompute any of them at any time.
+ * The counter-based random generator Philox4x32-10 (Salmon et al., "Parallel random numbers: as
+ * easy as 1, 2, 3", SC11). A key and a counter give four words without any state, so that every
+ * backend can recompute any of them at any time.
  */
 public final class Philox {
     /** Words that one counter yields. */
@@ -16,7 +17,10 @@ public final class Philox {
 
     private Philox() {}
 
-    /** Fills {@code out[at .. at + 4]} with the words of counter (c0, c1, c2, c3) under key (k0, k1). */
+    /**
+     * Fills {@code out[at .. at + 4]} with the words of counter (c0, c1, c2, c3) under key (k0,
+     * k1).
+     */
     public static void words(int[] out, int at, int k0, int k1, int c0, int c1, int c2, int c3) {
         for (int round = 0; round < ROUNDS; round++) {
             long product0 = MULTIPLIER_0 * (c0 & 0xFFFFFFFFL);
@@ -34,7 +38,10 @@ public final class Philox {
         out[at + 3] = c3;
     }
 
-    /** The words of block {@code block} (elements 4·block to 4·block + 3) of a dropout, as {@link DropoutKernel} says. */
+    /**
+     * The words of block {@code block} (elements 4·block to 4·block + 3) of a dropout, as {@link
+     * DropoutKernel} says.
+     */
     public static void dropoutWords(
             int[] out, int at, int seedLow, int seedHigh, long block, int stream, int microBatch) {
         words(out, at, seedLow, seedHigh, (int) block, (int) (block >>> 32), stream, microBatch);

@@ -19,13 +19,15 @@ final class PhiloxTest {
     @Test
     void answersForZeros() {
         assertArrayEquals(
-                new int[] {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}, words(0, 0, 0, 0, 0, 0));
+                new int[] {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+                words(0, 0, 0, 0, 0, 0));
     }
 
     @Test
     void answersForOnes() {
         assertArrayEquals(
-                new int[] {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}, words(-1, -1, -1, -1, -1, -1));
+                new int[] {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+                words(-1, -1, -1, -1, -1, -1));
     }
 
     @Test
@@ -40,7 +42,8 @@ final class PhiloxTest {
         int[] out = new int[6];
         Philox.dropoutWords(out, 1, 11, 12, 0x5_0000_0007L, 3, 4);
         int[] expected = words(11, 12, 7, 5, 3, 4);
-        assertArrayEquals(new int[] {0, expected[0], expected[1], expected[2], expected[3], 0}, out);
+        assertArrayEquals(
+                new int[] {0, expected[0], expected[1], expected[2], expected[3], 0}, out);
     }
 
     @Test
