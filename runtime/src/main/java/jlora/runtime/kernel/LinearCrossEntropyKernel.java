@@ -26,12 +26,12 @@ public interface LinearCrossEntropyKernel {
     record Workspace(Tensor logits, Tensor dLogits, Tensor rows, Tensor dRows) {}
 
     /**
-     * loss[1,1] f32 = scale[0] · the sum of the rows' losses, overwritten.
+     * loss[1,1] f32 = Σ scale[t] · the loss of row t, overwritten.
      *
      * @param x [T,K]
      * @param weight [V,K]
      * @param targets i32 [1,T], already shifted: the id that row t has to predict, or −100
-     * @param scale f32 [1,1]: 1 / trained tokens of the whole optimizer step
+     * @param scale f32 [1,T]: what a row's loss counts, usually 1 / trained tokens of the whole optimizer step
      */
     void forward(
             Tensor loss,

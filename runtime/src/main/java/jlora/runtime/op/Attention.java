@@ -1,0 +1,80 @@
+package jlora.runtime.op;
+
+import java.util.List;
+import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.plan.Step;
+import jlora.runtime.plan.Trace;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Tensor;
+
+/** Records {@link jlora.runtime.kernel.AttentionKernel} and {@link jlora.runtime.kernel.CachedAttentionKernel}. */
+public final class Attention {
+    private Attention() {}
+
+    /**
+     * Causal attention within each packed sequence.
+     *
+     * @param qkv [T, fusedCols]
+     * @param longest tokens of the longest sequence, for the cost
+     * @param pad columns behind each output row for the low-rank part of the product that reads it
+     * @return [T, heads·headDim]
+     */
+    public static Tensor apply(
+            Trace trace,
+            Tensor qkv,
+            Tensor cuSeqlens,
+            Tensor keyMask,
+            AttentionShape shape,
+            long longest,
+            long pad) {
+        Check.cols("attention", qkv, shape.fusedCols());
+        Check.shape("attention", keyMask, 1, qkv.rows());
+        Tensor out = trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
+        Tensor lse = trace.activation("attention.lse", DType.F32, qkv.rows(), shape.heads(), 0, 0);
+        long span = shape.window() == 0 ? longest : Math.min(longest, 2L * shape.window());
+        long flops = 2 * qkv.rows() * span * shape.queryCols();
+        trace.step(
+                Step.of(
+                                "attention",
+                                List.of(qkv, cuSeqlens, keyMask),
+                                List.of(out, lse),
+                                b -> b.attention().forward(out, lse, qkv, cuSeqlens, keyMask, shape))
+                        .flops(flops));
+        trace.backward(List.of(qkv), List.of(out), g -> {
+            Tensor dOut = g.of(out);
+            Tensor dQkv = g.only(qkv);
+            g.step(
+                    Step.of(
+                                    "attention.backward",
+                                    List.of(dOut, out, lse, qkv, cuSeqlens, keyMask),
+                                    List.of(dQkv),
+                                    b -> b.attention()
+                                            .backward(dQkv, dOut, out, lse, qkv, cuSeqlens, keyMask, shape))
+                            .flops(5 * flops / 2));
+        });
+        return out;
+    }
+
+    /** Attention of new tokens to a cache that they are appended to; for generation. */
+    public static Tensor cached(
+            Trace trace,
+            Tensor qkv,
+            Tensor cache,
+            Tensor cuSeqlens,
+            Tensor cached,
+            AttentionShape shape,
+            int capacity,
+            long pad) {
+        Check.cols("cached_attention", qkv, shape.fusedCols());
+        Check.cols("cached_attention", cache, 2L * shape.keyCols());
+        Tensor out = trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
+        trace.step(
+                Step.of(
+                                "cached_attention",
+                                List.of(qkv, cache, cuSeqlens, cached),
+                                List.of(out, cache),
+                                b -> b.cachedAttention().forward(out, cache, qkv, cuSeqlens, cached, shape, capacity))
+                        .flops(4L * qkv.rows() * capacity * shape.queryCols()));
+        return out;
+    }
+}

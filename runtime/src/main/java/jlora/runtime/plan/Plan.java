@@ -1,0 +1,142 @@
+package jlora.runtime.plan;
+
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.plan.Schedule.Interval;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+
+/**
+ * A training step, an evaluation or an update as a value: steps in order, each storage at its offset in one arena. It
+ * can be printed, costed and laid out with no weights and no device present, and run any number of times once
+ * {@link #bind bound} to memory; all that differs from run to run is data in its input tensors.
+ */
+public final class Plan {
+    /** One kind of bytes at the step where most are alive. The parts of a plan add up to its arena. */
+    public enum Part {
+        SAVED("saved activations"),
+        LIVE("live layer"),
+        WORKSPACE("workspace"),
+        LOGITS("logits chunk"),
+        GAPS("gaps between lifetimes");
+
+        private final String label;
+
+        Part(String label) {
+            this.label = label;
+        }
+
+        public String label() {
+            return label;
+        }
+    }
+
+    private final List<TracedStep> steps;
+    private final MemoryPlanner.Layout layout;
+    private final Map<Part, Long> parts;
+    private final String recomputed;
+    private final long flops;
+    private final long recomputedFlops;
+    private final long bytesMoved;
+
+    Plan(Schedule schedule, MemoryPlanner.Layout layout, String recomputed) {
+        this.steps = List.copyOf(schedule.steps());
+        this.layout = layout;
+        this.parts = parts(schedule, layout);
+        this.recomputed = recomputed;
+        this.flops = steps.stream().mapToLong(t -> t.step().flops()).sum();
+        this.recomputedFlops = schedule.recomputedFlops();
+        this.bytesMoved = steps.stream().mapToLong(t -> t.step().bytes()).sum();
+    }
+
+    public List<Step> steps() {
+        return steps.stream().map(TracedStep::step).toList();
+    }
+
+    /** The arena's size in bytes: the planned peak. */
+    public long arenaBytes() {
+        return layout.bytes();
+    }
+
+    /** The most bytes alive at one step; no layout of this schedule can have a smaller arena. */
+    public long lowerBound() {
+        return layout.lowerBound();
+    }
+
+    /** What fills the arena at its fullest step; the values add up to {@link #arenaBytes}. */
+    public Map<Part, Long> parts() {
+        return parts;
+    }
+
+    /** What is computed a second time instead of being saved, in words. */
+    public String recomputed() {
+        return recomputed;
+    }
+
+    /** Floating-point operations of one run, those of recomputed steps included. */
+    public long flops() {
+        return flops;
+    }
+
+    public long recomputedFlops() {
+        return recomputedFlops;
+    }
+
+    /** Bytes that one run moves when every step reads and writes each operand once. */
+    public long bytesMoved() {
+        return bytesMoved;
+    }
+
+    /** Where a storage lies in the arena. */
+    public long offset(Storage storage) {
+        return layout.offsets().get(storage);
+    }
+
+    /** Places all storages of this plan; plans that never run at the same time may share an arena. */
+    public void bind(MemoryArena arena) {
+        layout.offsets().forEach((storage, offset) -> arena.place(storage, offset));
+    }
+
+    /** Runs all steps in order. */
+    public void run(Backend backend) {
+        for (TracedStep t : steps) {
+            t.step().action().run(backend);
+        }
+    }
+
+    /** Runs all steps, telling the observer of each one after it; for profiles. */
+    public void run(Backend backend, java.util.function.Consumer<Step> after) {
+        for (TracedStep t : steps) {
+            t.step().action().run(backend);
+            after.accept(t.step());
+        }
+    }
+
+    private static Map<Part, Long> parts(Schedule schedule, MemoryPlanner.Layout layout) {
+        Map<Part, Long> parts = new EnumMap<>(Part.class);
+        for (Part part : Part.values()) {
+            parts.put(part, 0L);
+        }
+        int boundary = schedule.backwardStart();
+        schedule.lifetimes().forEach((storage, lifetime) -> {
+            for (Interval interval : lifetime) {
+                if (interval.first() <= layout.peakStep() && layout.peakStep() <= interval.last()) {
+                    boolean saved = interval.first() < boundary && interval.last() >= boundary;
+                    parts.merge(part(storage, saved), MemoryArena.align(storage.bytes()), Long::sum);
+                }
+            }
+        });
+        parts.put(Part.GAPS, layout.bytes() - layout.lowerBound());
+        return parts;
+    }
+
+    private static Part part(Storage storage, boolean saved) {
+        return switch (storage.role()) {
+            case LOGITS -> Part.LOGITS;
+            case WORKSPACE -> Part.WORKSPACE;
+            default -> saved ? Part.SAVED : Part.LIVE;
+        };
+    }
+}
