@@ -1,0 +1,209 @@
+package jlora.runtime.model.gpt2;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.model.ConfigReader;
+import jlora.runtime.model.Model;
+import jlora.runtime.model.ModelConfig;
+import jlora.runtime.nn.Linear;
+import jlora.runtime.nn.StepInputs;
+import jlora.runtime.op.Embedding;
+import jlora.runtime.op.Gelu;
+import jlora.runtime.op.LayerNorm;
+import jlora.runtime.op.Normed;
+import jlora.runtime.plan.Trace;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.CheckpointTensor.Init;
+import jlora.runtime.weight.ModelWeights;
+import jlora.runtime.weight.Parameter;
+
+/** GPT-2: LayerNorm, learned positions, one fused attention projection, GELU; weights stored [in,out]. */
+public final class Gpt2Model implements Model {
+    private record Layer(
+            Tensor norm1,
+            Tensor norm1Bias,
+            Linear attention,
+            Linear projection,
+            Tensor norm2,
+            Tensor norm2Bias,
+            Linear up,
+            Linear down) {
+        List<Linear> linears() {
+            return List.of(attention, projection, up, down);
+        }
+    }
+
+    private final Gpt2Config config;
+    private final ModelWeights weights;
+    private final Tensor tokens;
+    private final Tensor positions;
+    private final List<Layer> layers = new ArrayList<>();
+    private final Tensor finalNorm;
+    private final Tensor finalNormBias;
+    private final Tensor head;
+
+    private Gpt2Model(Gpt2Config config, DType dtype) {
+        this.config = config;
+        this.weights = new ModelWeights(dtype);
+        ModelConfig c = config.common();
+        int hidden = c.hiddenSize();
+        tokens = plain("transformer.wte.weight", c.vocabSize(), hidden, Init.NORMAL);
+        positions = plain("transformer.wpe.weight", c.maxPositions(), hidden, Init.NORMAL);
+        for (int i = 0; i < c.layers(); i++) {
+            String path = "transformer.h." + i;
+            layers.add(
+                    new Layer(
+                            plain(path + ".ln_1.weight", 1, hidden, Init.ONES),
+                            plain(path + ".ln_1.bias", 1, hidden, Init.ZEROS),
+                            linear(i, "attn.c_attn", hidden, 3L * hidden),
+                            linear(i, "attn.c_proj", hidden, hidden),
+                            plain(path + ".ln_2.weight", 1, hidden, Init.ONES),
+                            plain(path + ".ln_2.bias", 1, hidden, Init.ZEROS),
+                            linear(i, "mlp.c_fc", hidden, config.inner()),
+                            linear(i, "mlp.c_proj", config.inner(), hidden)));
+        }
+        finalNorm = plain("transformer.ln_f.weight", 1, hidden, Init.ONES);
+        finalNormBias = plain("transformer.ln_f.bias", 1, hidden, Init.ZEROS);
+        head = c.tiedHead() ? tokens : plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
+    }
+
+    public static Model create(ConfigReader config, DType dtype) {
+        return new Gpt2Model(Gpt2Config.read(config), dtype);
+    }
+
+    private Linear linear(int layer, String module, long in, long out) {
+        return new Linear.Builder(weights, "layers." + layer + "." + module, in)
+                .module("transformer.h." + layer + "." + module, out)
+                .bias(true)
+                .conv1d()
+                .build();
+    }
+
+    private Tensor plain(String name, long rows, long cols, Init init) {
+        Tensor tensor = weights.plain(name, rows, cols);
+        weights.inCheckpoint(name, () -> tensor, false, init);
+        return tensor;
+    }
+
+    @Override
+    public ModelConfig config() {
+        return config.common();
+    }
+
+    @Override
+    public ModelWeights weights() {
+        return weights;
+    }
+
+    @Override
+    public List<Linear> linears() {
+        return layers.stream().flatMap(l -> l.linears().stream()).toList();
+    }
+
+    @Override
+    public List<Parameter> parameters() {
+        List<Parameter> all = new ArrayList<>();
+        all.add(parameter(tokens, true));
+        all.add(parameter(positions, true));
+        for (Layer layer : layers) {
+            for (Tensor vector : List.of(layer.norm1, layer.norm1Bias, layer.norm2, layer.norm2Bias)) {
+                all.add(parameter(vector, false));
+            }
+            for (Linear linear : layer.linears()) {
+                all.add(parameter(linear.weight().weight(), true));
+                linear.bias().ifPresent(b -> all.add(parameter(b, false)));
+            }
+        }
+        all.add(parameter(finalNorm, false));
+        all.add(parameter(finalNormBias, false));
+        if (head != tokens) {
+            all.add(parameter(head, true));
+        }
+        return all;
+    }
+
+    private static Parameter parameter(Tensor value, boolean decayed) {
+        return new Parameter(value.name(), value, 1, decayed, 0);
+    }
+
+    @Override
+    public AttentionShape attentionShape() {
+        return attentionShape(0);
+    }
+
+    private AttentionShape attentionShape(int layer) {
+        int headDim = config.common().hiddenSize() / config.heads();
+        double scale = config.scaleAttention() ? 1 / Math.sqrt(headDim) : 1;
+        return new AttentionShape(
+                config.heads(),
+                config.heads(),
+                headDim,
+                (float) (config.scaleByLayer() ? scale / (layer + 1) : scale),
+                0);
+    }
+
+    @Override
+    public void fillConstants(Backend backend) {
+        // Positions are learned: nothing to compute.
+    }
+
+    @Override
+    public Tensor hidden(Trace trace, StepInputs in, AttentionCall attention) {
+        float eps = config.layerNormEps();
+        Tensor h = Embedding.apply(trace, in.ids(), in.positions(), tokens, Optional.of(positions));
+        Optional<Tensor> branch = Optional.empty();
+        for (int i = 0; i < layers.size(); i++) {
+            Layer layer = layers.get(i);
+            trace.enterLayer(i);
+            Normed normed =
+                    LayerNorm.apply(
+                            trace,
+                            "norm1",
+                            h,
+                            branch,
+                            layer.norm1,
+                            layer.norm1Bias,
+                            eps,
+                            layer.attention.inputPad());
+            trace.checkpoint(normed.sum());
+            Tensor qkv = layer.attention.apply(trace, normed.out(), in);
+            Tensor mixed = attention.apply(trace, i, qkv, attentionShape(i), layer.projection.inputPad());
+            Tensor o = layer.projection.apply(trace, mixed, in);
+            Normed second =
+                    LayerNorm.apply(
+                            trace,
+                            "norm2",
+                            normed.sum(),
+                            Optional.of(o),
+                            layer.norm2,
+                            layer.norm2Bias,
+                            eps,
+                            layer.up.inputPad());
+            Tensor inner = layer.up.apply(trace, second.out(), in);
+            Tensor activated = Gelu.apply(trace, inner, config.activation(), layer.down.inputPad());
+            branch = Optional.of(layer.down.apply(trace, activated, in));
+            h = second.sum();
+        }
+        trace.enterLayer(-1);
+        return LayerNorm.apply(trace, "norm", h, branch, finalNorm, finalNormBias, eps, 0).out();
+    }
+
+    @Override
+    public Tensor head() {
+        return head;
+    }
+
+    @Override
+    public List<String> notices() {
+        return config.dropouts().isEmpty()
+                ? List.of()
+                : List.of(
+                        "config.json asks for dropout inside the base model ("
+                                + String.join(", ", config.dropouts())
+                                + "); jlora trains without it (set lora_dropout to regularise the adapter).");
+    }
+}

@@ -1,0 +1,69 @@
+package jlora.runtime.nn;
+
+import java.util.List;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.Placement;
+
+/**
+ * What changes from one run of a plan to the next: a packed batch of T tokens in at most S sequences, and the state of
+ * the dropout generator. All small, all data, so that a plan serves every batch of its shape.
+ *
+ * @param ids i32 [1,T]
+ * @param positions i32 [1,T]
+ * @param targets i32 [1,T], shifted already; −100 where no loss is wanted
+ * @param lossScale f32 [1,T]
+ * @param cuSeqlens i32 [1,S+1]
+ * @param keyMask i32 [1,T]
+ * @param adapterOfRow i32 [1,T]
+ * @param rng i32 [1,3]
+ */
+public record StepInputs(
+        Tensor ids,
+        Tensor positions,
+        Tensor targets,
+        Tensor lossScale,
+        Tensor cuSeqlens,
+        Tensor keyMask,
+        Tensor adapterOfRow,
+        Tensor rng) {
+
+    public static StepInputs of(long tokens, long sequences) {
+        return new StepInputs(
+                input("ids", DType.I32, tokens),
+                input("positions", DType.I32, tokens),
+                input("targets", DType.I32, tokens),
+                input("loss_scale", DType.F32, tokens),
+                input("cu_seqlens", DType.I32, sequences + 1),
+                input("key_mask", DType.I32, tokens),
+                input("adapter_of_row", DType.I32, tokens),
+                input("rng", DType.I32, 3));
+    }
+
+    private static Tensor input(String name, DType dtype, long cols) {
+        return Tensor.dense(name, Storage.Role.INPUT, dtype, 1, cols);
+    }
+
+    /** T. */
+    public long tokens() {
+        return ids.cols();
+    }
+
+    /** S. */
+    public long sequences() {
+        return cuSeqlens.cols() - 1;
+    }
+
+    public List<Storage> storages() {
+        return List.of(ids, positions, targets, lossScale, cuSeqlens, keyMask, adapterOfRow, rng).stream()
+                .map(Tensor::storage)
+                .toList();
+    }
+
+    public MemoryArena allocate(Backend backend) {
+        return Placement.allocate(backend, "batch inputs", storages());
+    }
+}

@@ -1,0 +1,108 @@
+package jlora.runtime.weight;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+
+/**
+ * All base weights of a model: declared by its architecture, sealed once the adapters' borders are known, allocated in one
+ * arena, filled from a checkpoint or at random. Sizes are known from {@link #seal} on, without any memory.
+ */
+public final class ModelWeights {
+    private final DType dtype;
+    private final List<BorderedWeight> bordered = new ArrayList<>();
+    private final List<Tensor> plain = new ArrayList<>();
+    private final List<Supplier<CheckpointTensor>> declared = new ArrayList<>();
+    private List<CheckpointTensor> checkpoint;
+
+    public ModelWeights(DType dtype) {
+        this.dtype = dtype;
+    }
+
+    /** The type that weights are stored in. */
+    public DType dtype() {
+        return dtype;
+    }
+
+    /** A matrix that adapters may border. */
+    public BorderedWeight bordered(String name, long rows, long cols) {
+        BorderedWeight weight = new BorderedWeight(name, dtype, rows, cols);
+        bordered.add(weight);
+        return weight;
+    }
+
+    /** A matrix or vector without borders: embeddings, norms, biases. */
+    public Tensor plain(String name, long rows, long cols) {
+        Tensor tensor = Tensor.dense(name, Storage.Role.WEIGHT, dtype, rows, cols);
+        plain.add(tensor);
+        return tensor;
+    }
+
+    /** A small table that the architecture computes, f32; not part of the checkpoint. */
+    public Tensor constant(String name, long cols) {
+        Tensor tensor = Tensor.dense(name, Storage.Role.CONSTANT, DType.F32, 1, cols);
+        plain.add(tensor);
+        return tensor;
+    }
+
+    /** Says where a checkpoint's tensor belongs; the view is asked for after sealing. */
+    public void inCheckpoint(
+            String name, Supplier<Tensor> target, boolean transposed, CheckpointTensor.Init init) {
+        declared.add(() -> new CheckpointTensor(name, target.get(), transposed, init));
+    }
+
+    /** Fixes the layout; borders can no longer be reserved. */
+    public void seal() {
+        bordered.forEach(BorderedWeight::seal);
+        checkpoint = declared.stream().map(Supplier::get).toList();
+    }
+
+    /** Every tensor that the checkpoint must have, in the order of the model. */
+    public List<CheckpointTensor> checkpoint() {
+        if (checkpoint == null) {
+            throw new IllegalStateException("weights are not sealed");
+        }
+        return checkpoint;
+    }
+
+    public List<BorderedWeight> borderedWeights() {
+        return List.copyOf(bordered);
+    }
+
+    /** Parameters of the base model, borders excluded. */
+    public long parameters() {
+        return checkpoint().stream().mapToLong(t -> t.target().elements()).sum();
+    }
+
+    /** Bytes of the base weights themselves. */
+    public long weightBytes() {
+        return allocatedBytes() - borderBytes();
+    }
+
+    /** Bytes of borders and row padding. */
+    public long borderBytes() {
+        return bordered.stream().mapToLong(BorderedWeight::borderBytes).sum();
+    }
+
+    /** Bytes of the one allocation that holds everything. */
+    public long allocatedBytes() {
+        return Placement.bytes(storages());
+    }
+
+    private List<Storage> storages() {
+        List<Storage> all = new ArrayList<>();
+        bordered.forEach(w -> all.add(w.weight().storage()));
+        plain.forEach(t -> all.add(t.storage()));
+        return all;
+    }
+
+    /** Allocates and places everything; all bytes are zero. */
+    public MemoryArena allocate(Backend backend) {
+        return Placement.allocate(backend, "weights", storages());
+    }
+}

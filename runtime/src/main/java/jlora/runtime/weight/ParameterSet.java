@@ -1,0 +1,126 @@
+package jlora.runtime.weight;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.kernel.PublishKernel;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+
+/**
+ * All trained parameters in flat f32 buffers: masters, gradients and AdamW's two moments, one element each per
+ * parameter, so that norm, clipping and update are one pass each. Parameters of one adapter are contiguous (a
+ * {@link Group}), decayed ones first; otherwise in the order given, which keeps the A of fused projections adjacent.
+ */
+public final class ParameterSet {
+    /**
+     * The parameters that are clipped and updated together.
+     *
+     * @param master f32 [1,P]; gradient, m and v likewise
+     * @param decayed how many elements, from the front, get weight decay
+     */
+    public record Group(int adapter, Tensor master, Tensor gradient, Tensor m, Tensor v, long decayed) {}
+
+    private final List<Parameter> parameters;
+    private final Map<Tensor, Tensor> gradients = new HashMap<>();
+    private final Map<Parameter, Tensor> masters = new LinkedHashMap<>();
+    private final List<Group> groups = new ArrayList<>();
+    private final List<Storage> storages;
+    private final long elements;
+
+    public ParameterSet(List<Parameter> trained) {
+        this.parameters =
+                trained.stream()
+                        .sorted(
+                                Comparator.comparingInt(Parameter::adapter)
+                                        .thenComparing(p -> p.decayed() ? 0 : 1))
+                        .toList();
+        this.elements = parameters.stream().mapToLong(p -> p.value().elements()).sum();
+        long bytes = elements * DType.F32.bytes();
+        Storage master = new Storage("parameters", Storage.Role.MASTER, bytes);
+        Storage gradient = new Storage("gradients", Storage.Role.GRADIENT, bytes);
+        Storage m = new Storage("adam.m", Storage.Role.OPTIMIZER, bytes);
+        Storage v = new Storage("adam.v", Storage.Role.OPTIMIZER, bytes);
+        this.storages = List.of(master, gradient, m, v);
+
+        long offset = 0;
+        long groupStart = 0;
+        long decayed = 0;
+        for (int i = 0; i < parameters.size(); i++) {
+            Parameter p = parameters.get(i);
+            masters.put(p, view(p, master, offset));
+            gradients.put(p.value(), view(p, gradient, offset));
+            offset += p.value().elements();
+            decayed += p.decayed() ? p.value().elements() : 0;
+            if (i + 1 == parameters.size() || parameters.get(i + 1).adapter() != p.adapter()) {
+                long from = groupStart;
+                long count = offset - groupStart;
+                groups.add(
+                        new Group(
+                                p.adapter(),
+                                flat("master", master, from, count),
+                                flat("gradient", gradient, from, count),
+                                flat("m", m, from, count),
+                                flat("v", v, from, count),
+                                decayed));
+                groupStart = offset;
+                decayed = 0;
+            }
+        }
+    }
+
+    private static Tensor view(Parameter p, Storage storage, long offset) {
+        Tensor value = p.value();
+        return new Tensor(p.name(), storage, DType.F32, value.rows(), value.cols(), offset, value.cols());
+    }
+
+    private static Tensor flat(String name, Storage storage, long offset, long count) {
+        return new Tensor(name, storage, DType.F32, 1, count, offset, count);
+    }
+
+    /** In the order of the flat buffers. */
+    public List<Parameter> parameters() {
+        return parameters;
+    }
+
+    public List<Group> groups() {
+        return groups;
+    }
+
+    /** Number of trained elements. */
+    public long elements() {
+        return elements;
+    }
+
+    /** For {@link jlora.runtime.plan.Trace#training}: each trained value with its gradient. */
+    public Map<Tensor, Tensor> gradients() {
+        return gradients;
+    }
+
+    /** The f32 truth of a parameter, in its own shape. */
+    public Tensor master(Parameter parameter) {
+        return masters.get(parameter);
+    }
+
+    /** What must be written, after an update, for products to see the new values. */
+    public List<PublishKernel.Copy> copies() {
+        return masters.entrySet().stream()
+                .map(e -> new PublishKernel.Copy(e.getKey().value(), e.getValue(), e.getKey().scale()))
+                .toList();
+    }
+
+    /** Bytes of masters, gradients and moments, in this order, as they are allocated. */
+    public List<Storage> storages() {
+        return storages;
+    }
+
+    public MemoryArena allocate(Backend backend) {
+        return Placement.allocate(backend, "parameters and optimizer", storages);
+    }
+}
