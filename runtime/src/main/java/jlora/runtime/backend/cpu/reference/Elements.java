@@ -1,0 +1,81 @@
+package jlora.runtime.backend.cpu.reference;
+
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Grad;
+import jlora.runtime.tensor.Tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Objects;
+
+/**
+ * Single elements of tensors in host memory, as doubles. Stores round once, to nearest even,
+ * whatever the element type; indices outside the view fail.
+ */
+public final class Elements {
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
+
+    private Elements() {}
+
+    /** The element of a tensor of any type. */
+    public static double get(Tensor tensor, long row, long col) {
+        long at = byteAt(tensor, row, col);
+        MemorySegment segment = tensor.segment();
+        return switch (tensor.dtype()) {
+            case F32 -> segment.get(FLOAT, at);
+            case BF16 -> Float.intBitsToFloat(segment.get(SHORT, at) << 16);
+            case I32 -> segment.get(INT, at);
+        };
+    }
+
+    /** Stores into a float tensor. */
+    public static void set(Tensor tensor, long row, long col, double value) {
+        long at = byteAt(tensor, row, col);
+        MemorySegment segment = tensor.segment();
+        switch (tensor.dtype()) {
+            case F32 -> segment.set(FLOAT, at, (float) value);
+            case BF16 -> segment.set(SHORT, at, bfloat16(value));
+            case I32 -> throw new IllegalArgumentException("float store into " + tensor.describe());
+        }
+    }
+
+    /** The element of an integer tensor. */
+    public static int getInt(Tensor tensor, long row, long col) {
+        requireInts(tensor);
+        return tensor.segment().get(INT, byteAt(tensor, row, col));
+    }
+
+    /** Stores into an integer tensor. */
+    public static void setInt(Tensor tensor, long row, long col, int value) {
+        requireInts(tensor);
+        tensor.segment().set(INT, byteAt(tensor, row, col), value);
+    }
+
+    /** Overwrites or adds, as the target asks; a sum is rounded once. */
+    static void put(Grad target, long row, long col, double value) {
+        Tensor tensor = target.tensor();
+        set(tensor, row, col, target.accumulate() ? get(tensor, row, col) + value : value);
+    }
+
+    /** The bits of the bfloat16 nearest to a double, ties to even. */
+    static short bfloat16(double value) {
+        int exponent = Math.max(Math.getExponent(value), Float.MIN_EXPONENT);
+        double unit = Math.scalb(1.0, exponent - 7); // 8 significant bits
+        float rounded = (float) (Math.rint(value / unit) * unit);
+        return (short) (Float.floatToIntBits(rounded) >>> 16);
+    }
+
+    private static long byteAt(Tensor tensor, long row, long col) {
+        Objects.checkIndex(row, tensor.rows());
+        Objects.checkIndex(col, tensor.cols());
+        return tensor.byteOffset(row) + col * tensor.dtype().bytes();
+    }
+
+    private static void requireInts(Tensor tensor) {
+        if (tensor.dtype() != DType.I32) {
+            throw new IllegalArgumentException("integers asked of " + tensor.describe());
+        }
+    }
+}

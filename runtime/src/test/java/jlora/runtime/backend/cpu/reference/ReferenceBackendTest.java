@@ -1,0 +1,43 @@
+package jlora.runtime.backend.cpu.reference;
+
+import jlora.runtime.cases.Conformance;
+import jlora.runtime.cases.FiniteDifferences;
+import jlora.runtime.cases.OpCase;
+import jlora.runtime.cases.OpStem;
+import jlora.runtime.cases.OpStems;
+
+import org.junit.jupiter.api.DynamicContainer;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+
+import java.util.stream.Stream;
+
+/**
+ * The reference writes all of its results and nothing else, and its gradients are those of its
+ * forward passes.
+ */
+final class ReferenceBackendTest {
+    private static final ReferenceBackend BACKEND = new ReferenceBackend();
+
+    @TestFactory
+    Stream<DynamicContainer> writesItsResultsAndNothingElse() {
+        return Conformance.of(BACKEND);
+    }
+
+    @TestFactory
+    Stream<DynamicTest> gradientsAreThoseOfDifferences() {
+        return OpStems.ALL.stream().flatMap(ReferenceBackendTest::differences);
+    }
+
+    private static <K> Stream<DynamicTest> differences(OpStem<K> stem) {
+        return stem.cases().get().stream()
+                .filter(opCase -> FiniteDifferences.applyTo(opCase.problem()))
+                .map(opCase -> difference(stem, opCase));
+    }
+
+    private static <K> DynamicTest difference(OpStem<K> stem, OpCase<K> opCase) {
+        return DynamicTest.dynamicTest(
+                stem.name() + " " + opCase,
+                () -> FiniteDifferences.check(opCase, stem.kernel().apply(BACKEND)));
+    }
+}

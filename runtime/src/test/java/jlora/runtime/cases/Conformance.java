@@ -1,0 +1,44 @@
+package jlora.runtime.cases;
+
+import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.cpu.reference.ReferenceBackend;
+
+import org.junit.jupiter.api.DynamicContainer;
+import org.junit.jupiter.api.DynamicTest;
+
+import java.util.List;
+import java.util.stream.Stream;
+
+/** The op cases as JUnit tests; return them from a {@code @TestFactory} method. */
+public final class Conformance {
+    private static final ReferenceBackend REFERENCE = new ReferenceBackend();
+
+    private Conformance() {}
+
+    /** Every case of every op. */
+    public static Stream<DynamicContainer> of(Backend backend) {
+        return OpStems.ALL.stream().map(stem -> container(stem, backend));
+    }
+
+    private static <K> DynamicContainer container(OpStem<K> stem, Backend backend) {
+        K kernel = stem.kernel().apply(backend);
+        return DynamicContainer.dynamicContainer(stem.name(), of(stem, kernel, backend));
+    }
+
+    /** Every case of one op, for a kernel that works in host memory. */
+    public static <K> Stream<DynamicTest> of(OpStem<K> stem, K kernel) {
+        return of(stem, kernel, REFERENCE);
+    }
+
+    /** Every case of one op, for a kernel that works in the memory of a backend. */
+    public static <K> Stream<DynamicTest> of(OpStem<K> stem, K kernel, Backend memory) {
+        K reference = stem.kernel().apply(REFERENCE);
+        List<? extends OpCase<K>> cases = stem.cases().get();
+        return cases.stream()
+                .map(
+                        opCase ->
+                                DynamicTest.dynamicTest(
+                                        opCase.toString(),
+                                        () -> Agreement.check(opCase, kernel, memory, reference)));
+    }
+}
