@@ -1,0 +1,151 @@
+package jlora.runtime.adapter.lora;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import jlora.runtime.model.Model;
+import jlora.runtime.nn.Linear;
+import jlora.runtime.op.Border;
+import jlora.runtime.weight.Parameter;
+
+/**
+ * One LoRA adapter (arXiv 2106.09685) attached to a model: for each targeted module a block in the border of the weight
+ * that holds it. Several adapters may be attached to one model; a batch then says which one each token uses.
+ */
+public final class LoraAdapter {
+    /**
+     * The adapter's part of one module.
+     *
+     * @param module its path in the base model
+     */
+    public static final class Module {
+        private final String module;
+        private final Linear linear;
+        private final int block;
+        private final LoraSpec spec;
+        private final int adapter;
+        private final List<Parameter> parameters = new ArrayList<>(2);
+
+        private Module(String module, Linear linear, int block, LoraSpec spec, int adapter) {
+            this.module = module;
+            this.linear = linear;
+            this.block = block;
+            this.spec = spec;
+            this.adapter = adapter;
+        }
+
+        public String module() {
+            return module;
+        }
+
+        public LoraSpec spec() {
+            return spec;
+        }
+
+        public Linear linear() {
+            return linear;
+        }
+
+        /** The views of the border that products read; after the weights are sealed. */
+        public Border.Block border() {
+            return linear.weight().border().orElseThrow().blocks().get(block);
+        }
+
+        /** A [r,in]. */
+        public Parameter a() {
+            return parameters().get(0);
+        }
+
+        /** B [out,r]. */
+        public Parameter b() {
+            return parameters().get(1);
+        }
+
+        private List<Parameter> parameters() {
+            if (parameters.isEmpty()) {
+                Border.Block border = border();
+                parameters.add(new Parameter(module + ".lora_A", border.a(), 1, true, adapter));
+                parameters.add(new Parameter(module + ".lora_B", border.b(), border.scale(), true, adapter));
+            }
+            return parameters;
+        }
+    }
+
+    private final String name;
+    private final int index;
+    private final List<Module> modules;
+
+    private LoraAdapter(String name, int index, List<Module> modules) {
+        this.name = name;
+        this.index = index;
+        this.modules = List.copyOf(modules);
+    }
+
+    /**
+     * Reserves the borders of an adapter, before the model's weights are sealed.
+     *
+     * @param index the number that a batch's adapterOfRow names
+     * @param specs the targeted modules by path
+     */
+    public static LoraAdapter attach(Model model, String name, int index, Map<String, LoraSpec> specs) {
+        List<Module> modules = new ArrayList<>();
+        Map<String, LoraSpec> open = new LinkedHashMap<>(specs);
+        int stream = 0;
+        for (Linear linear : model.linears()) {
+            for (Linear.Part part : linear.parts()) {
+                LoraSpec spec = open.remove(part.module());
+                stream++;
+                if (spec != null) {
+                    int block =
+                            linear.weight()
+                                    .reserve(
+                                            index,
+                                            part.outFrom(),
+                                            part.out(),
+                                            spec.rank(),
+                                            spec.scale(),
+                                            spec.dropout(),
+                                            stream + index * 0x10000);
+                    modules.add(new Module(part.module(), linear, block, spec, index));
+                }
+            }
+        }
+        if (!open.isEmpty()) {
+            throw new IllegalArgumentException("the model has no linear modules " + open.keySet());
+        }
+        return new LoraAdapter(name, index, modules);
+    }
+
+    public String name() {
+        return name;
+    }
+
+    public int index() {
+        return index;
+    }
+
+    public List<Module> modules() {
+        return modules;
+    }
+
+    /**
+     * All A, then all B of each fused weight, so that the A of q, k and v lie behind each other in the flat buffers and
+     * their gradient is one product.
+     */
+    public List<Parameter> parameters() {
+        Map<Linear, List<Module>> byLinear = new LinkedHashMap<>();
+        modules.forEach(m -> byLinear.computeIfAbsent(m.linear, l -> new ArrayList<>()).add(m));
+        List<Parameter> all = new ArrayList<>();
+        byLinear.values().forEach(fused -> {
+            fused.forEach(m -> all.add(m.a()));
+            fused.forEach(m -> all.add(m.b()));
+        });
+        return all;
+    }
+
+    /** Trained elements. */
+    public long elements() {
+        return parameters().stream().mapToLong(p -> p.value().elements()).sum();
+    }
+}
