@@ -1,0 +1,121 @@
+package jlora.trainer.config;
+
+import jlora.runtime.JloraException;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+
+/** Reads a YAML file and command-line words into a {@link RunConfig}. */
+final class ConfigLoader {
+    private ConfigLoader() {}
+
+    static RunConfig load(Optional<Path> file, List<String> overrides, Path workingFolder) {
+        Raw.Mapping root =
+                file.map(YamlText::read)
+                        .orElseGet(
+                                () ->
+                                        new Raw.Mapping(
+                                                Map.of(),
+                                                new Place("command line", 0, workingFolder)));
+        Overrides.apply(overrides, workingFolder, root);
+        List<String> problems = new ArrayList<>();
+        String help = "'jlora train --help' lists the keys";
+        Map<String, Object> values =
+                SectionReader.values("", RunConfig.keys(), root, help, problems);
+        if (!problems.isEmpty()) {
+            throw JloraException.usage(String.join("\n", problems));
+        }
+        Map<String, Place> places = new LinkedHashMap<>();
+        root.entries()
+                .forEach(
+                        (name, entry) -> {
+                            if (!Optional.empty().equals(values.get(name))) {
+                                places.put(name, entry.keyPlace());
+                            }
+                        });
+        refuseAdapterKeysOfFullTraining(values, places);
+        SectionReader.fillDefaults(RunConfig.keys(), values);
+        fillDerived(values);
+        RunConfig config =
+                new RunConfig(
+                        build(ModelConfig.class, values, places, problems),
+                        build(AdapterSettings.class, values, places, problems),
+                        build(DataConfig.class, values, places, problems),
+                        build(TrainConfig.class, values, places, problems),
+                        build(OutputConfig.class, values, places, problems),
+                        places);
+        if (!problems.isEmpty()) {
+            throw JloraException.usage(String.join("\n", problems));
+        }
+        return config;
+    }
+
+    /** The defaults that depend on other keys: {@link Key#derived} says the same in words. */
+    private static void fillDerived(Map<String, Object> values) {
+        boolean lora = values.get("method") == TrainingMethod.LORA;
+        values.putIfAbsent("learning_rate", lora ? 2e-4 : 2e-5);
+        values.putIfAbsent("data_seed", values.get("seed"));
+        Object maxSteps = values.get("max_steps");
+        boolean endsBySteps =
+                !maxSteps.equals(Optional.empty()) && !maxSteps.equals(Optional.of(-1));
+        if (values.get("num_train_epochs").equals(Optional.empty()) && !endsBySteps) {
+            values.put("num_train_epochs", Optional.of(3.0));
+        }
+        boolean everySteps = !values.get("eval_steps").equals(Optional.empty());
+        boolean evalData =
+                (double) values.get("eval_split") != 0
+                        || !values.get("eval_datasets").equals(List.of());
+        EvalStrategy usual = evalData ? EvalStrategy.EPOCH : EvalStrategy.NO;
+        values.putIfAbsent("eval_strategy", everySteps ? EvalStrategy.STEPS : usual);
+        if (values.get("eval_strategy") == EvalStrategy.STEPS && !everySteps) {
+            values.put("eval_steps", Optional.of(values.get("logging_steps")));
+        }
+    }
+
+    private static void refuseAdapterKeysOfFullTraining(
+            Map<String, Object> values, Map<String, Place> places) {
+        if (values.get("method") != TrainingMethod.FULL) {
+            return;
+        }
+        List<String> adapterKeys = new ArrayList<>(List.of("adapter_name_or_path"));
+        Keys.of(AdapterSettings.class).all().forEach(k -> adapterKeys.add(k.name()));
+        for (String key : adapterKeys) {
+            if (places.containsKey(key)) {
+                throw JloraException.usage(
+                        places.get(key)
+                                + ": "
+                                + key
+                                + " has no effect with method full, which trains every weight;"
+                                + " remove it or set method: lora");
+            }
+        }
+    }
+
+    /** The record, or null and a problem if it refuses a value. */
+    private static <R extends Record> R build(
+            Class<R> type,
+            Map<String, Object> values,
+            Map<String, Place> places,
+            List<String> problems) {
+        try {
+            return SectionReader.build(type, values);
+        } catch (BadValueException e) {
+            String where =
+                    String.join(
+                            ", ",
+                            e.keys().stream()
+                                    .map(places::get)
+                                    .filter(Objects::nonNull)
+                                    .map(Place::toString)
+                                    .distinct()
+                                    .toList());
+            problems.add(where.isEmpty() ? e.getMessage() : where + ": " + e.getMessage());
+            return null;
+        }
+    }
+}

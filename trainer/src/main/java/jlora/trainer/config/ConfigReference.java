@@ -1,0 +1,179 @@
+package jlora.trainer.config;
+
+import java.lang.reflect.ParameterizedType;
+import java.lang.reflect.Type;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The reference of all keys, as a Markdown page and as help text, generated from the configuration
+ * records.
+ */
+public final class ConfigReference {
+    private static final Map<Class<? extends Record>, String> TITLES =
+            Map.of(
+                    ModelConfig.class, "Model and device",
+                    AdapterSettings.class, "Adapter",
+                    DataConfig.class, "Data",
+                    DatasetConfig.class, "One entry of datasets and eval_datasets",
+                    TrainConfig.class, "Training",
+                    OutputConfig.class, "Output");
+
+    private ConfigReference() {}
+
+    static String title(Class<? extends Record> section) {
+        return TITLES.get(section);
+    }
+
+    /** The page {@code docs/config.md}. */
+    public static String markdown() {
+        StringBuilder out = new StringBuilder();
+        out.append(
+                """
+                # Configuration
+
+                A run is described by a flat YAML file (`-c FILE`), by words on the command line, or by both. The command
+                line wins. Each key can be given as `--key value`, `--key=value` or `key=value`; a lone `--key` means
+                `true`; parts of a list are reached as `datasets[0].path=FILE`. Relative paths in a file start from the
+                file's folder, those on the command line from the working folder. An unknown key is an error.
+
+                Names, meanings and defaults are those of Transformers' `TrainingArguments`, TRL's `SFTConfig` and PEFT's
+                `LoraConfig` (with `lora_` in front). The defaults differ in four places:
+
+                - `learning_rate` is 2e-4 with method lora. TRL's 2e-5 is meant for training every weight, and is what
+                  method full uses here; adapters want about ten times as much.
+                - `gradient_checkpointing` is `auto`: memory is planned before the run, so only what must be recomputed
+                  is. TRL recomputes always, Transformers never.
+                - `eval_strategy` follows the configuration: evaluation data that is given is used.
+                - `max_steps` and `num_train_epochs` together are an error, as are `warmup_steps` and `warmup_ratio`;
+                  Transformers lets one win silently.
+
+                This page is generated from the configuration records; the file `config.yaml` that a run leaves in its
+                output folder shows the same keys with all defaults filled in.
+                """);
+        for (Class<? extends Record> section : sections()) {
+            out.append("\n## ").append(title(section)).append("\n\n");
+            out.append("| key | value | default | meaning |\n|---|---|---|---|\n");
+            for (Keys.Info info : Keys.of(section).all()) {
+                out.append("| `").append(info.name()).append("` | ").append(cell(form(info)));
+                out.append(" | ").append(cell(markdownDefault(info)));
+                out.append(" | ").append(cell(info.key().doc())).append(" |\n");
+            }
+        }
+        return out.toString();
+    }
+
+    /**
+     * Help for a terminal: each key with its form and default, and its meaning below, wrapped to
+     * the width.
+     */
+    public static String help(int width) {
+        StringBuilder out = new StringBuilder();
+        for (Class<? extends Record> section : sections()) {
+            out.append(out.isEmpty() ? "" : "\n").append(title(section)).append(":\n");
+            for (Keys.Info info : Keys.of(section).all()) {
+                out.append("  ")
+                        .append(section == DatasetConfig.class ? "" : "--")
+                        .append(info.name());
+                String usual = plainDefault(info);
+                String facts = form(info) + (usual.isEmpty() ? "" : "; default " + usual);
+                wrap(out, "  (" + facts + ")", width, out.length() - out.lastIndexOf("\n") - 1);
+                wrap(out, "      " + info.key().doc(), width, 0);
+            }
+        }
+        return out.toString();
+    }
+
+    private static List<Class<? extends Record>> sections() {
+        return List.of(
+                ModelConfig.class,
+                AdapterSettings.class,
+                DataConfig.class,
+                DatasetConfig.class,
+                TrainConfig.class,
+                OutputConfig.class);
+    }
+
+    /** What a value looks like: its type or choices, bounds and unit. */
+    private static String form(Keys.Info info) {
+        StringBuilder form = new StringBuilder(typeName(info.valueType()));
+        info.bounds().ifPresent(b -> form.append(' ').append(b.symbols()));
+        boolean sized = info.valueType() == ByteSize.class;
+        if (!info.key().unit().isEmpty() && !sized) {
+            form.append(", ").append(info.key().unit());
+        }
+        return form.toString();
+    }
+
+    private static String typeName(Type type) {
+        if (type instanceof ParameterizedType generic) {
+            Type argument =
+                    generic.getActualTypeArguments()[generic.getActualTypeArguments().length - 1];
+            return generic.getRawType() == Map.class
+                    ? "map of name to " + typeName(argument)
+                    : "list of " + typeName(argument);
+        }
+        return switch ((Class<?>) type) {
+            case Class<?> c when c == boolean.class || c == Boolean.class -> "true or false";
+            case Class<?> c
+                    when c == int.class
+                            || c == Integer.class
+                            || c == long.class
+                            || c == Long.class ->
+                    "integer";
+            case Class<?> c when c == double.class || c == Double.class -> "number";
+            case Class<?> c when c == Path.class -> "path";
+            case Class<?> c when c == ByteSize.class -> "bytes";
+            case Class<?> c when c == ModuleNames.class -> "module names";
+            case Class<?> c when c == DatasetConfig.class -> "data sets";
+            case Class<?> c when c.isEnum() ->
+                    String.join(
+                            ", ",
+                            List.of(c.getEnumConstants()).stream()
+                                    .map(e -> Keys.nameOf((Enum<?>) e))
+                                    .toList());
+            default -> "text";
+        };
+    }
+
+    private static String markdownDefault(Keys.Info info) {
+        Key key = info.key();
+        if (key.required()) {
+            return "required";
+        }
+        if (key.value().isEmpty()) {
+            return key.derived().isEmpty() ? "none" : key.derived();
+        }
+        return "`" + key.value() + "`";
+    }
+
+    private static String plainDefault(Keys.Info info) {
+        Key key = info.key();
+        return key.value().isEmpty() ? key.derived() : key.value();
+    }
+
+    private static String cell(String text) {
+        return text.replace("|", "\\|");
+    }
+
+    /** Appends the text and a line end; lines after the first start where a meaning starts. */
+    private static void wrap(StringBuilder out, String text, int width, int column) {
+        int at = column;
+        String indent = text.startsWith("      ") ? "      " : "  ";
+        out.append(indent);
+        at += indent.length();
+        boolean first = true;
+        for (String word : text.strip().split(" ")) {
+            if (!first && at + 1 + word.length() > width) {
+                out.append("\n      ");
+                at = 6;
+                first = true;
+            }
+            out.append(first ? "" : " ").append(word);
+            at += word.length() + (first ? 0 : 1);
+            first = false;
+        }
+        out.append('\n');
+    }
+}

@@ -1,0 +1,150 @@
+package jlora.trainer.config;
+
+import jlora.runtime.JloraException;
+
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/**
+ * Everything a run is told, checked and immutable. The YAML is flat; the records group it by who
+ * uses it. {@code places} says which keys were given and where; it does not count for equality.
+ */
+public record RunConfig(
+        ModelConfig model,
+        AdapterSettings adapter,
+        DataConfig data,
+        TrainConfig train,
+        OutputConfig output,
+        Map<String, Place> places) {
+    /** The groups, in the order of the reference page. */
+    static final List<Class<? extends Record>> SECTIONS =
+            List.of(
+                    ModelConfig.class,
+                    AdapterSettings.class,
+                    DataConfig.class,
+                    TrainConfig.class,
+                    OutputConfig.class);
+
+    private static final Map<String, Keys.Info> KEYS =
+            SECTIONS.stream()
+                    .flatMap(s -> Keys.of(s).all().stream())
+                    .collect(
+                            Collectors.toMap(
+                                    Keys.Info::name,
+                                    k -> k,
+                                    (a, _) -> {
+                                        throw new IllegalStateException(
+                                                "two keys are named " + a.name());
+                                    },
+                                    LinkedHashMap::new));
+
+    public RunConfig {
+        places = Collections.unmodifiableMap(new LinkedHashMap<>(places));
+    }
+
+    /**
+     * Reads a YAML file and the command-line words that override it; relative paths of the words
+     * start here.
+     */
+    public static RunConfig load(Optional<Path> file, List<String> overrides) {
+        return ConfigLoader.load(file, overrides, Path.of("").toAbsolutePath());
+    }
+
+    /** The configuration that consists of defaults alone. */
+    public static RunConfig defaults() {
+        return load(Optional.empty(), List.of());
+    }
+
+    /** The names of all keys, in the order of the reference page. */
+    public static List<String> keyNames() {
+        return List.copyOf(KEYS.keySet());
+    }
+
+    static Optional<Keys.Info> key(String name) {
+        return Optional.ofNullable(KEYS.get(name));
+    }
+
+    static List<Keys.Info> keys() {
+        return List.copyOf(KEYS.values());
+    }
+
+    /** Whether the file or the command line gave the key a value, rather than its default. */
+    public boolean isSet(String key) {
+        return place(key).isPresent();
+    }
+
+    /** Where the key was given. */
+    public Optional<Place> place(String key) {
+        if (!KEYS.containsKey(key)) {
+            throw new IllegalArgumentException("there is no key " + key);
+        }
+        return Optional.ofNullable(places.get(key));
+    }
+
+    /** The value of a key by its name. */
+    public Object value(String key) {
+        Keys.Info info =
+                key(key).orElseThrow(() -> new IllegalArgumentException("there is no key " + key));
+        return sections().stream()
+                .filter(s -> s.getClass() == info.component().getDeclaringRecord())
+                .map(info::of)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    List<Record> sections() {
+        return List.of(model, adapter, data, train, output);
+    }
+
+    /** Checks that the configuration has what a command needs and that the files it names exist. */
+    public void require(Purpose purpose) {
+        Requirements.check(this, purpose);
+    }
+
+    /**
+     * The same run with the settings of a saved adapter. A key that was given and says something
+     * else than the adapter is an error that names both places.
+     */
+    public RunConfig withSavedAdapter(AdapterSettings saved, Path savedIn) {
+        for (Keys.Info info : Keys.of(AdapterSettings.class).all()) {
+            if (isSet(info.name()) && !info.of(adapter).equals(info.of(saved))) {
+                throw JloraException.usage(
+                        places.get(info.name())
+                                + ": "
+                                + info.name()
+                                + " is "
+                                + ConfigYaml.inline(info.of(adapter))
+                                + ", but the adapter in "
+                                + savedIn
+                                + " has "
+                                + ConfigYaml.inline(info.of(saved))
+                                + "; remove the key or start a new adapter");
+            }
+        }
+        return new RunConfig(model, saved, data, train, output, places);
+    }
+
+    /**
+     * The configuration as YAML with every default filled in, which reads back as an equal
+     * configuration.
+     */
+    public String toYaml() {
+        return ConfigYaml.write(this);
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof RunConfig that && sections().equals(that.sections());
+    }
+
+    @Override
+    public int hashCode() {
+        return Objects.hashCode(sections());
+    }
+}
