@@ -8,9 +8,11 @@ import jlora.runtime.tensor.Tensor;
  */
 public interface AdamWKernel {
     /**
+     * The constants are doubles because torch forms 1 − beta in double: 1 − 0.999f is off by 5e-5.
+     *
      * @param decayed the first so many parameters get weight decay, the rest none
      */
-    record Settings(float beta1, float beta2, float eps, float weightDecay, long decayed) {}
+    record Settings(double beta1, double beta2, double eps, double weightDecay, long decayed) {}
 
     /**
      * One step: g = gradient · norm[1]; decay, moments and update as in torch; then gradient = 0
