@@ -1,12 +1,15 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.Optional;
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.tensor.Grad;
 
+import java.util.Optional;
+
 /**
- * The gradient of a weight or bias that every row shares: a sum over rows, formed per part in f32 over short stretches
- * and in f64 beyond, then added up in the order of the parts. Does nothing when nobody wants the gradient.
+ * The gradient of a weight or bias that every row shares: a sum over rows, formed per part in f32
+ * over short stretches and in f64 beyond, then added up in the order of the parts. Does nothing
+ * when nobody wants the gradient.
  */
 final class ColumnSums {
     private static final int STRETCH = 64;

@@ -1,14 +1,19 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
+
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.tensor.Tensor;
 
-/** {@link AdamWKernel} in one pass over memory; scalars are formed in f64 and rounded once, as torch does. */
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
+/**
+ * {@link AdamWKernel} in one pass over memory; scalars are formed in f64 and rounded once, as torch
+ * does.
+ */
 final class CpuAdamW implements AdamWKernel {
     private static final int BLOCK = 1 << 14;
     private static final VectorSpecies<Float> FLOATS = VectorMath.FLOATS;
@@ -16,7 +21,14 @@ final class CpuAdamW implements AdamWKernel {
 
     /** The factors of one step, as f32. */
     private record Factors(
-            float clip, float keep, float moment, float keepSquare, float square, float root, float eps, float step) {}
+            float clip,
+            float keep,
+            float moment,
+            float keepSquare,
+            float square,
+            float root,
+            float eps,
+            float step) {}
 
     private final CpuPool pool;
 
@@ -26,7 +38,13 @@ final class CpuAdamW implements AdamWKernel {
 
     @Override
     public void update(
-            Tensor master, Tensor gradient, Tensor m, Tensor v, Tensor schedule, Tensor norm, Settings settings) {
+            Tensor master,
+            Tensor gradient,
+            Tensor m,
+            Tensor v,
+            Tensor schedule,
+            Tensor norm,
+            Settings settings) {
         double rate = Rows.f32(schedule, 0, 0);
         double correction1 = Rows.f32(schedule, 0, 1);
         double correction2 = Rows.f32(schedule, 0, 2);
@@ -52,22 +70,25 @@ final class CpuAdamW implements AdamWKernel {
                         plain.step);
         long total = master.cols();
         long decayed = Math.min(total, settings.decayed());
-        pool.run(total, BLOCK, (part, from, to) -> {
-            long start = from;
-            while (start < to) {
-                boolean decay = start < decayed;
-                long end = Math.min(start + BLOCK, decay ? Math.min(to, decayed) : to);
-                int count = (int) (end - start);
-                update(
-                        slice(master, start, count),
-                        slice(gradient, start, count),
-                        slice(m, start, count),
-                        slice(v, start, count),
-                        count,
-                        decay ? decaying : plain);
-                start = end;
-            }
-        });
+        pool.run(
+                total,
+                BLOCK,
+                (part, from, to) -> {
+                    long start = from;
+                    while (start < to) {
+                        boolean decay = start < decayed;
+                        long end = Math.min(start + BLOCK, decay ? Math.min(to, decayed) : to);
+                        int count = (int) (end - start);
+                        update(
+                                slice(master, start, count),
+                                slice(gradient, start, count),
+                                slice(m, start, count),
+                                slice(v, start, count),
+                                count,
+                                decay ? decaying : plain);
+                        start = end;
+                    }
+                });
     }
 
     private static MemorySegment slice(Tensor tensor, long start, int count) {
@@ -75,7 +96,12 @@ final class CpuAdamW implements AdamWKernel {
     }
 
     private static void update(
-            MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, int count, Factors f) {
+            MemorySegment p,
+            MemorySegment g,
+            MemorySegment m,
+            MemorySegment v,
+            int count,
+            Factors f) {
         FloatVector keepSquare = FloatVector.broadcast(FLOATS, f.keepSquare);
         FloatVector moment = FloatVector.broadcast(FLOATS, f.moment);
         FloatVector step = FloatVector.broadcast(FLOATS, f.step);
@@ -86,7 +112,8 @@ final class CpuAdamW implements AdamWKernel {
             FloatVector gradient = FloatVector.fromMemorySegment(FLOATS, g, at, ORDER).mul(f.clip);
             FloatVector first = FloatVector.fromMemorySegment(FLOATS, m, at, ORDER);
             first = gradient.sub(first).fma(moment, first);
-            FloatVector second = FloatVector.fromMemorySegment(FLOATS, v, at, ORDER).mul(keepSquare);
+            FloatVector second =
+                    FloatVector.fromMemorySegment(FLOATS, v, at, ORDER).mul(keepSquare);
             second = gradient.mul(f.square).fma(gradient, second);
             FloatVector denominator = second.sqrt().div(f.root).add(f.eps);
             FloatVector value = FloatVector.fromMemorySegment(FLOATS, p, at, ORDER).mul(f.keep);
@@ -101,9 +128,17 @@ final class CpuAdamW implements AdamWKernel {
         }
     }
 
-    /** The same arithmetic for the last elements, so that a parameter's value does not depend on where it lies. */
+    /**
+     * The same arithmetic for the last elements, so that a parameter's value does not depend on
+     * where it lies.
+     */
     private static void updateOne(
-            MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long at, Factors f) {
+            MemorySegment p,
+            MemorySegment g,
+            MemorySegment m,
+            MemorySegment v,
+            long at,
+            Factors f) {
         ValueLayout.OfFloat layout = ValueLayout.JAVA_FLOAT_UNALIGNED;
         float gradient = g.get(layout, at) * f.clip;
         float first = m.get(layout, at);

@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu;
 
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.tensor.Tensor;
 
@@ -11,7 +12,8 @@ final class CpuGelu implements GeluKernel {
     // ½(1 + tanh y) = σ(2y), so the tanh form is x·σ(2√(2/π)·(x + 0.044715x³)).
     private static final float LINEAR = 1.59576912f;
     private static final float CUBIC = 0.07135481627f;
-    // Beyond this both forms are x or 0 and their slopes 1 or 0 in f32; it keeps powers of x finite.
+    // Beyond this both forms are x or 0 and their slopes 1 or 0 in f32; it keeps powers of x
+    // finite.
     private static final float FLAT = 30f;
 
     private final CpuPool pool;
@@ -22,30 +24,40 @@ final class CpuGelu implements GeluKernel {
 
     @Override
     public void forward(Tensor out, Tensor x, Form form) {
-        Chunks.run(pool, x.rows(), x.cols(), 1, (scratch, row, col, count) -> {
-            float[] a = scratch[0];
-            Rows.load(a, 0, x, row, col, count);
-            switch (form) {
-                case ERF -> forwardErf(a, count);
-                case TANH -> forwardTanh(a, count);
-            }
-            Rows.store(out, row, col, a, 0, count);
-        });
+        Chunks.run(
+                pool,
+                x.rows(),
+                x.cols(),
+                1,
+                (scratch, row, col, count) -> {
+                    float[] a = scratch[0];
+                    Rows.load(a, 0, x, row, col, count);
+                    switch (form) {
+                        case ERF -> forwardErf(a, count);
+                        case TANH -> forwardTanh(a, count);
+                    }
+                    Rows.store(out, row, col, a, 0, count);
+                });
     }
 
     @Override
     public void backward(Tensor dx, Tensor dOut, Tensor x, Form form) {
-        Chunks.run(pool, x.rows(), x.cols(), 2, (scratch, row, col, count) -> {
-            float[] a = scratch[0];
-            float[] d = scratch[1];
-            Rows.load(a, 0, x, row, col, count);
-            Rows.load(d, 0, dOut, row, col, count);
-            switch (form) {
-                case ERF -> backwardErf(a, d, count);
-                case TANH -> backwardTanh(a, d, count);
-            }
-            Rows.store(dx, row, col, d, 0, count);
-        });
+        Chunks.run(
+                pool,
+                x.rows(),
+                x.cols(),
+                2,
+                (scratch, row, col, count) -> {
+                    float[] a = scratch[0];
+                    float[] d = scratch[1];
+                    Rows.load(a, 0, x, row, col, count);
+                    Rows.load(d, 0, dOut, row, col, count);
+                    switch (form) {
+                        case ERF -> backwardErf(a, d, count);
+                        case TANH -> backwardTanh(a, d, count);
+                    }
+                    Rows.store(dx, row, col, d, 0, count);
+                });
     }
 
     private static void forwardErf(float[] a, int count) {

@@ -1,16 +1,21 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
+
 import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.tensor.Tensor;
 
-/** {@link GradNormKernel} in f64, over blocks of fixed size: the same bits for every number of threads. */
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
+/**
+ * {@link GradNormKernel} in f64, over blocks of fixed size: the same bits for every number of
+ * threads.
+ */
 final class CpuGradNorm implements GradNormKernel {
     private static final int BLOCK = 1 << 14;
     private static final VectorSpecies<Float> FLOATS = VectorMath.FLOATS;
@@ -26,14 +31,20 @@ final class CpuGradNorm implements GradNormKernel {
     public void forward(Tensor norm, Tensor gradient, float maxNorm) {
         long total = gradient.cols();
         double[] squares = new double[Math.toIntExact((total + BLOCK - 1) / BLOCK)];
-        pool.run(squares.length, 1, (part, from, to) -> {
-            for (long block = from; block < to; block++) {
-                int count = (int) Math.min(BLOCK, total - block * BLOCK);
-                MemorySegment values =
-                        gradient.segment().asSlice(gradient.byteOffset(0) + block * BLOCK * 4, count * 4L);
-                squares[(int) block] = sumOfSquares(values, count);
-            }
-        });
+        pool.run(
+                squares.length,
+                1,
+                (part, from, to) -> {
+                    for (long block = from; block < to; block++) {
+                        int count = (int) Math.min(BLOCK, total - block * BLOCK);
+                        MemorySegment values =
+                                gradient.segment()
+                                        .asSlice(
+                                                gradient.byteOffset(0) + block * BLOCK * 4,
+                                                count * 4L);
+                        squares[(int) block] = sumOfSquares(values, count);
+                    }
+                });
         double sum = 0;
         for (double square : squares) {
             sum += square;
@@ -48,7 +59,8 @@ final class CpuGradNorm implements GradNormKernel {
         DoubleVector high = low;
         int i = 0;
         for (; i <= count - FLOATS.length(); i += FLOATS.length()) {
-            FloatVector x = FloatVector.fromMemorySegment(FLOATS, values, 4L * i, ByteOrder.nativeOrder());
+            FloatVector x =
+                    FloatVector.fromMemorySegment(FLOATS, values, 4L * i, ByteOrder.nativeOrder());
             DoubleVector a = (DoubleVector) x.convertShape(VectorOperators.F2D, DOUBLES, 0);
             DoubleVector b = (DoubleVector) x.convertShape(VectorOperators.F2D, DOUBLES, 1);
             low = a.fma(a, low);

@@ -1,12 +1,17 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.Optional;
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
-/** {@link LayerNormKernel} by rows: each row is read once, kept in the first-level cache, and written once. */
+import java.util.Optional;
+
+/**
+ * {@link LayerNormKernel} by rows: each row is read once, kept in the first-level cache, and
+ * written once.
+ */
 final class CpuLayerNorm implements LayerNormKernel {
     private static final int LANES = VectorMath.LANES;
 
@@ -32,20 +37,28 @@ final class CpuLayerNorm implements LayerNormKernel {
         float[] b = new float[padded];
         Rows.load(w, 0, weight, 0);
         Rows.load(b, 0, bias, 0);
-        pool.run(x.rows(), Rows.grain(cols), (part, from, to) -> {
-            float[] s = new float[padded];
-            float[] other = new float[padded];
-            for (long row = from; row < to; row++) {
-                Sums.residual(s, other, row, sum, x, residual);
-                float mean = Sums.sum(s, padded) / cols;
-                center(s, mean, cols);
-                float r = (float) (1 / Math.sqrt(Sums.dot(s, s, padded) / (double) cols + eps));
-                transform(s, w, b, r, padded);
-                Rows.setF32(stats, row, 0, mean);
-                Rows.setF32(stats, row, 1, r);
-                Rows.store(out, row, s, 0);
-            }
-        });
+        pool.run(
+                x.rows(),
+                Rows.grain(cols),
+                (part, from, to) -> {
+                    float[] s = new float[padded];
+                    float[] other = new float[padded];
+                    for (long row = from; row < to; row++) {
+                        Sums.residual(s, other, row, sum, x, residual);
+                        float mean = Sums.sum(s, padded) / cols;
+                        center(s, mean, cols);
+                        float r =
+                                (float)
+                                        (1
+                                                / Math.sqrt(
+                                                        Sums.dot(s, s, padded) / (double) cols
+                                                                + eps));
+                        transform(s, w, b, r, padded);
+                        Rows.setF32(stats, row, 0, mean);
+                        Rows.setF32(stats, row, 1, r);
+                        Rows.store(out, row, s, 0);
+                    }
+                });
     }
 
     /*
@@ -68,28 +81,31 @@ final class CpuLayerNorm implements LayerNormKernel {
         Rows.load(w, 0, weight, 0);
         ColumnSums weights = new ColumnSums(pool, dWeight, cols);
         ColumnSums biases = new ColumnSums(pool, dBias, cols);
-        pool.run(sum.rows(), Rows.grain(cols), (part, from, to) -> {
-            float[] h = new float[padded];
-            float[] g = new float[padded];
-            float[] direct = new float[padded];
-            for (long row = from; row < to; row++) {
-                Rows.load(h, 0, sum, row);
-                Rows.load(g, 0, dOut, row);
-                float r = Rows.f32(stats, row, 1);
-                center(h, Rows.f32(stats, row, 0), cols);
-                scale(h, r, padded);
-                weights.addProduct(part, g, h, 1f);
-                biases.add(part, g);
-                multiply(g, w, padded);
-                float meanG = Sums.sum(g, padded) / cols;
-                float meanGh = Sums.dot(g, h, padded) / cols;
-                if (dSum.isPresent()) {
-                    Rows.load(direct, 0, dSum.get(), row);
-                }
-                combine(g, h, direct, r, meanG, meanGh, padded);
-                Rows.store(dx, row, g, 0);
-            }
-        });
+        pool.run(
+                sum.rows(),
+                Rows.grain(cols),
+                (part, from, to) -> {
+                    float[] h = new float[padded];
+                    float[] g = new float[padded];
+                    float[] direct = new float[padded];
+                    for (long row = from; row < to; row++) {
+                        Rows.load(h, 0, sum, row);
+                        Rows.load(g, 0, dOut, row);
+                        float r = Rows.f32(stats, row, 1);
+                        center(h, Rows.f32(stats, row, 0), cols);
+                        scale(h, r, padded);
+                        weights.addProduct(part, g, h, 1f);
+                        biases.add(part, g);
+                        multiply(g, w, padded);
+                        float meanG = Sums.sum(g, padded) / cols;
+                        float meanGh = Sums.dot(g, h, padded) / cols;
+                        if (dSum.isPresent()) {
+                            Rows.load(direct, 0, dSum.get(), row);
+                        }
+                        combine(g, h, direct, r, meanG, meanGh, padded);
+                        Rows.store(dx, row, g, 0);
+                    }
+                });
         weights.finish();
         biases.finish();
     }

@@ -5,15 +5,18 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.IntConsumer;
 
 /**
- * A fixed number of threads that share one range of work. {@link #run} splits it into fixed, equal parts that depend on
- * nothing but the sizes, so sums formed per part are the same bits in every run with the same number of threads.
+ * A fixed number of threads that share one range of work. {@link #run} splits it into fixed, equal
+ * parts that depend on nothing but the sizes, so sums formed per part are the same bits in every
+ * run with the same number of threads.
  *
- * <p>A step calls this several hundred times, often for a few microseconds of work: threads that wait spin for a moment
- * before they park, because waking a parked thread costs tens of microseconds. One call runs at a time; a call from
- * inside another one is an error.
+ * <p>A step calls this several hundred times, often for a few microseconds of work: threads that
+ * wait spin for a moment before they park, because waking a parked thread costs tens of
+ * microseconds. One call runs at a time; a call from inside another one is an error.
  */
 public final class CpuPool implements AutoCloseable {
-    /** Work on items {@code from} (inclusive) to {@code to} (exclusive) as part number {@code part}. */
+    /**
+     * Work on items {@code from} (inclusive) to {@code to} (exclusive) as part number {@code part}.
+     */
     @FunctionalInterface
     public interface Body {
         void run(int part, long from, long to);
@@ -46,7 +49,10 @@ public final class CpuPool implements AutoCloseable {
         return threads;
     }
 
-    /** Splits {@code items} into at most {@link #threads} parts of at least {@code grain} items and runs them all. */
+    /**
+     * Splits {@code items} into at most {@link #threads} parts of at least {@code grain} items and
+     * runs them all.
+     */
     public void run(long items, long grain, Body body) {
         if (items <= 0) {
             return;
@@ -60,8 +66,9 @@ public final class CpuPool implements AutoCloseable {
     }
 
     /**
-     * Runs tasks 0 to {@code count} − 1, each on the next thread that is free: for work of uneven size. Which thread runs
-     * a task changes from run to run, so a task's result must not depend on {@code part}.
+     * Runs tasks 0 to {@code count} − 1, each on the next thread that is free: for work of uneven
+     * size. Which thread runs a task changes from run to run, so a task's result must not depend on
+     * {@code part}.
      */
     public void tasks(int count, TaskBody body) {
         int parts = Math.min(threads, count);
@@ -75,7 +82,9 @@ public final class CpuPool implements AutoCloseable {
         execute(
                 parts,
                 part -> {
-                    for (int task = next.getAndIncrement(); task < count; task = next.getAndIncrement()) {
+                    for (int task = next.getAndIncrement();
+                            task < count;
+                            task = next.getAndIncrement()) {
                         body.run(part, task);
                     }
                 });

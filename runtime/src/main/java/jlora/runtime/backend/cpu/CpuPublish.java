@@ -1,8 +1,10 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.List;
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.kernel.PublishKernel;
+
+import java.util.List;
 
 /** {@link PublishKernel} by stretches of rows. */
 final class CpuPublish implements PublishKernel {
@@ -15,11 +17,16 @@ final class CpuPublish implements PublishKernel {
     @Override
     public void publish(List<Copy> copies) {
         for (Copy copy : copies) {
-            Chunks.run(pool, copy.from().rows(), copy.from().cols(), 1, (scratch, row, col, count) -> {
-                Rows.load(scratch[0], 0, copy.from(), row, col, count);
-                scale(scratch[0], copy.scale(), count);
-                Rows.store(copy.to(), row, col, scratch[0], 0, count);
-            });
+            Chunks.run(
+                    pool,
+                    copy.from().rows(),
+                    copy.from().cols(),
+                    1,
+                    (scratch, row, col, count) -> {
+                        Rows.load(scratch[0], 0, copy.from(), row, col, count);
+                        scale(scratch[0], copy.scale(), count);
+                        Rows.store(copy.to(), row, col, scratch[0], 0, count);
+                    });
         }
     }
 

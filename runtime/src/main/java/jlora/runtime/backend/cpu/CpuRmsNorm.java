@@ -1,12 +1,17 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.Optional;
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
-/** {@link RmsNormKernel} by rows: each row is read once, kept in the first-level cache, and written once. */
+import java.util.Optional;
+
+/**
+ * {@link RmsNormKernel} by rows: each row is read once, kept in the first-level cache, and written
+ * once.
+ */
 final class CpuRmsNorm implements RmsNormKernel {
     private static final int LANES = VectorMath.LANES;
 
@@ -29,17 +34,25 @@ final class CpuRmsNorm implements RmsNormKernel {
         int padded = VectorMath.padded(cols);
         float[] w = new float[padded];
         Rows.load(w, 0, weight, 0);
-        pool.run(x.rows(), Rows.grain(cols), (part, from, to) -> {
-            float[] s = new float[padded];
-            float[] other = new float[padded];
-            for (long row = from; row < to; row++) {
-                Sums.residual(s, other, row, sum, x, residual);
-                float r = (float) (1 / Math.sqrt(Sums.dot(s, s, padded) / (double) cols + eps));
-                scale(s, w, r, padded);
-                Rows.setF32(rstd, row, 0, r);
-                Rows.store(out, row, s, 0);
-            }
-        });
+        pool.run(
+                x.rows(),
+                Rows.grain(cols),
+                (part, from, to) -> {
+                    float[] s = new float[padded];
+                    float[] other = new float[padded];
+                    for (long row = from; row < to; row++) {
+                        Sums.residual(s, other, row, sum, x, residual);
+                        float r =
+                                (float)
+                                        (1
+                                                / Math.sqrt(
+                                                        Sums.dot(s, s, padded) / (double) cols
+                                                                + eps));
+                        scale(s, w, r, padded);
+                        Rows.setF32(rstd, row, 0, r);
+                        Rows.store(out, row, s, 0);
+                    }
+                });
     }
 
     /*
@@ -60,24 +73,27 @@ final class CpuRmsNorm implements RmsNormKernel {
         float[] w = new float[padded];
         Rows.load(w, 0, weight, 0);
         ColumnSums weights = new ColumnSums(pool, dWeight, cols);
-        pool.run(sum.rows(), Rows.grain(cols), (part, from, to) -> {
-            float[] s = new float[padded];
-            float[] g = new float[padded];
-            float[] direct = new float[padded];
-            for (long row = from; row < to; row++) {
-                Rows.load(s, 0, sum, row);
-                Rows.load(g, 0, dOut, row);
-                float r = Rows.f32(rstd, row, 0);
-                weights.addProduct(part, g, s, r);
-                multiply(g, w, padded);
-                double slope = (double) r * r * r / cols * Sums.dot(g, s, padded);
-                if (dSum.isPresent()) {
-                    Rows.load(direct, 0, dSum.get(), row);
-                }
-                combine(g, s, direct, r, (float) slope, padded);
-                Rows.store(dx, row, g, 0);
-            }
-        });
+        pool.run(
+                sum.rows(),
+                Rows.grain(cols),
+                (part, from, to) -> {
+                    float[] s = new float[padded];
+                    float[] g = new float[padded];
+                    float[] direct = new float[padded];
+                    for (long row = from; row < to; row++) {
+                        Rows.load(s, 0, sum, row);
+                        Rows.load(g, 0, dOut, row);
+                        float r = Rows.f32(rstd, row, 0);
+                        weights.addProduct(part, g, s, r);
+                        multiply(g, w, padded);
+                        double slope = (double) r * r * r / cols * Sums.dot(g, s, padded);
+                        if (dSum.isPresent()) {
+                            Rows.load(direct, 0, dSum.get(), row);
+                        }
+                        combine(g, s, direct, r, (float) slope, padded);
+                        Rows.store(dx, row, g, 0);
+                    }
+                });
         weights.finish();
     }
 
@@ -99,7 +115,8 @@ final class CpuRmsNorm implements RmsNormKernel {
     }
 
     /** g = direct + r·g − slope·s. */
-    private static void combine(float[] g, float[] s, float[] direct, float r, float slope, int padded) {
+    private static void combine(
+            float[] g, float[] s, float[] direct, float r, float slope, int padded) {
         FloatVector down = FloatVector.broadcast(VectorMath.FLOATS, -slope);
         for (int i = 0; i < padded; i += LANES) {
             FloatVector own = FloatVector.fromArray(VectorMath.FLOATS, g, i).mul(r);

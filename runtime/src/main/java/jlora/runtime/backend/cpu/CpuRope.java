@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu;
 
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.kernel.RopeKernel;
 import jlora.runtime.tensor.Tensor;
@@ -20,16 +21,19 @@ final class CpuRope implements RopeKernel {
         int half = (int) inverseFrequencies.cols();
         float[] frequency = new float[VectorMath.padded(half)];
         Rows.load(frequency, 0, inverseFrequencies, 0);
-        pool.run(table.rows(), 64, (part, from, to) -> {
-            for (long row = from; row < to; row++) {
-                float position = Rows.i32(positions, row);
-                for (int i = 0; i < half; i++) {
-                    double angle = position * frequency[i];
-                    Rows.setF32(table, row, i, (float) Math.cos(angle) * scaling);
-                    Rows.setF32(table, row, half + i, (float) Math.sin(angle) * scaling);
-                }
-            }
-        });
+        pool.run(
+                table.rows(),
+                64,
+                (part, from, to) -> {
+                    for (long row = from; row < to; row++) {
+                        float position = Rows.i32(positions, row);
+                        for (int i = 0; i < half; i++) {
+                            double angle = position * frequency[i];
+                            Rows.setF32(table, row, i, (float) Math.cos(angle) * scaling);
+                            Rows.setF32(table, row, half + i, (float) Math.sin(angle) * scaling);
+                        }
+                    }
+                });
     }
 
     @Override
@@ -42,32 +46,40 @@ final class CpuRope implements RopeKernel {
         rotate(dQkv, dOut, table, shape, -1f);
     }
 
-    private void rotate(Tensor to, Tensor from, Tensor table, AttentionShape shape, float direction) {
+    private void rotate(
+            Tensor to, Tensor from, Tensor table, AttentionShape shape, float direction) {
         int cols = shape.fusedCols();
         int size = shape.headDim();
         int rotated = shape.heads() + shape.kvHeads();
-        pool.run(from.rows(), Rows.grain(cols), (part, first, end) -> {
-            float[] values = new float[VectorMath.padded(cols)];
-            float[] turn = new float[VectorMath.padded(size)];
-            for (long row = first; row < end; row++) {
-                Rows.load(values, 0, from, row);
-                Rows.load(turn, 0, table, row);
-                for (int head = 0; head < rotated; head++) {
-                    rotateHead(values, head * size, turn, size / 2, direction);
-                }
-                Rows.store(to, row, values, 0);
-            }
-        });
+        pool.run(
+                from.rows(),
+                Rows.grain(cols),
+                (part, first, end) -> {
+                    float[] values = new float[VectorMath.padded(cols)];
+                    float[] turn = new float[VectorMath.padded(size)];
+                    for (long row = first; row < end; row++) {
+                        Rows.load(values, 0, from, row);
+                        Rows.load(turn, 0, table, row);
+                        for (int head = 0; head < rotated; head++) {
+                            rotateHead(values, head * size, turn, size / 2, direction);
+                        }
+                        Rows.store(to, row, values, 0);
+                    }
+                });
     }
 
-    /** (a, b) = (a·cos − b·sin, b·cos + a·sin) for elements i and i + half; direction −1 turns back. */
-    private static void rotateHead(float[] values, int at, float[] turn, int half, float direction) {
+    /**
+     * (a, b) = (a·cos − b·sin, b·cos + a·sin) for elements i and i + half; direction −1 turns back.
+     */
+    private static void rotateHead(
+            float[] values, int at, float[] turn, int half, float direction) {
         int i = 0;
         for (; i <= half - LANES; i += LANES) {
             FloatVector a = FloatVector.fromArray(VectorMath.FLOATS, values, at + i);
             FloatVector b = FloatVector.fromArray(VectorMath.FLOATS, values, at + half + i);
             FloatVector cos = FloatVector.fromArray(VectorMath.FLOATS, turn, i);
-            FloatVector sin = FloatVector.fromArray(VectorMath.FLOATS, turn, half + i).mul(direction);
+            FloatVector sin =
+                    FloatVector.fromArray(VectorMath.FLOATS, turn, half + i).mul(direction);
             a.mul(cos).sub(b.mul(sin)).intoArray(values, at + i);
             b.mul(cos).add(a.mul(sin)).intoArray(values, at + half + i);
         }

@@ -1,9 +1,10 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.ArrayList;
-import java.util.List;
 import jlora.runtime.kernel.RowMaskKernel;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.ArrayList;
+import java.util.List;
 
 /** {@link RowMaskKernel} by runs of columns that belong to the same adapter. */
 final class CpuRowMask implements RowMaskKernel {
@@ -18,16 +19,19 @@ final class CpuRowMask implements RowMaskKernel {
     @Override
     public void apply(Tensor u, Tensor adapterOfRow, int[] adapterOfColumn) {
         List<Run> runs = runs(u, adapterOfColumn);
-        pool.run(u.rows(), Rows.grain(u.cols()), (part, from, to) -> {
-            for (long row = from; row < to; row++) {
-                int adapter = Rows.i32(adapterOfRow, row);
-                for (Run run : runs) {
-                    if (run.adapter() != adapter) {
-                        Rows.clear(run.columns(), row);
+        pool.run(
+                u.rows(),
+                Rows.grain(u.cols()),
+                (part, from, to) -> {
+                    for (long row = from; row < to; row++) {
+                        int adapter = Rows.i32(adapterOfRow, row);
+                        for (Run run : runs) {
+                            if (run.adapter() != adapter) {
+                                Rows.clear(run.columns(), row);
+                            }
+                        }
                     }
-                }
-            }
-        });
+                });
     }
 
     private static List<Run> runs(Tensor u, int[] adapterOfColumn) {

@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu;
 
 import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.kernel.SwigluKernel;
 import jlora.runtime.tensor.Tensor;
 
@@ -15,30 +16,40 @@ final class CpuSwiglu implements SwigluKernel {
     @Override
     public void forward(Tensor out, Tensor gateUp) {
         long half = out.cols();
-        Chunks.run(pool, out.rows(), half, 2, (scratch, row, col, count) -> {
-            float[] gate = scratch[0];
-            float[] up = scratch[1];
-            Rows.load(gate, 0, gateUp, row, col, count);
-            Rows.load(up, 0, gateUp, row, half + col, count);
-            forward(gate, up, count);
-            Rows.store(out, row, col, gate, 0, count);
-        });
+        Chunks.run(
+                pool,
+                out.rows(),
+                half,
+                2,
+                (scratch, row, col, count) -> {
+                    float[] gate = scratch[0];
+                    float[] up = scratch[1];
+                    Rows.load(gate, 0, gateUp, row, col, count);
+                    Rows.load(up, 0, gateUp, row, half + col, count);
+                    forward(gate, up, count);
+                    Rows.store(out, row, col, gate, 0, count);
+                });
     }
 
     @Override
     public void backward(Tensor dGateUp, Tensor dOut, Tensor gateUp) {
         long half = dOut.cols();
-        Chunks.run(pool, dOut.rows(), half, 3, (scratch, row, col, count) -> {
-            float[] gate = scratch[0];
-            float[] up = scratch[1];
-            float[] d = scratch[2];
-            Rows.load(gate, 0, gateUp, row, col, count);
-            Rows.load(up, 0, gateUp, row, half + col, count);
-            Rows.load(d, 0, dOut, row, col, count);
-            backward(gate, up, d, count);
-            Rows.store(dGateUp, row, col, gate, 0, count);
-            Rows.store(dGateUp, row, half + col, up, 0, count);
-        });
+        Chunks.run(
+                pool,
+                dOut.rows(),
+                half,
+                3,
+                (scratch, row, col, count) -> {
+                    float[] gate = scratch[0];
+                    float[] up = scratch[1];
+                    float[] d = scratch[2];
+                    Rows.load(gate, 0, gateUp, row, col, count);
+                    Rows.load(up, 0, gateUp, row, half + col, count);
+                    Rows.load(d, 0, dOut, row, col, count);
+                    backward(gate, up, d, count);
+                    Rows.store(dGateUp, row, col, gate, 0, count);
+                    Rows.store(dGateUp, row, half + col, up, 0, count);
+                });
     }
 
     /** gate = silu(gate)·up. */

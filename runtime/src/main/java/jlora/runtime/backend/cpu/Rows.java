@@ -1,23 +1,24 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
-import jlora.runtime.tensor.DType;
+
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
 /**
- * Moves stretches of tensor rows between memory and f32 arrays, so that every kernel is written once, in f32, whatever
- * its tensors' types are. bf16 widens exactly and is stored rounded to nearest even. The arrays' stretches start at
- * multiples of the vector length and own the padding behind them: loads fill it with zeros, so kernels compute whole
- * vectors.
+ * Moves stretches of tensor rows between memory and f32 arrays, so that every kernel is written
+ * once, in f32, whatever its tensors' types are. bf16 widens exactly and is stored rounded to
+ * nearest even. The arrays' stretches start at multiples of the vector length and own the padding
+ * behind them: loads fill it with zeros, so kernels compute whole vectors.
  */
 final class Rows {
     private static final VectorSpecies<Float> FLOATS = VectorMath.FLOATS;
@@ -29,7 +30,10 @@ final class Rows {
 
     private Rows() {}
 
-    /** Elements that one part should at least have: below, handing work to another thread costs more than it saves. */
+    /**
+     * Elements that one part should at least have: below, handing work to another thread costs more
+     * than it saves.
+     */
     static long grain(long cols) {
         return Math.max(1, 8192 / Math.max(1, cols));
     }
@@ -38,8 +42,14 @@ final class Rows {
     static void load(float[] to, int at, Tensor from, long row, long col, int count) {
         long offset = from.byteOffset(row) + col * from.dtype().bytes();
         switch (from.dtype()) {
-            case F32 -> MemorySegment.copy(
-                    from.segment(), ValueLayout.JAVA_FLOAT_UNALIGNED, offset, to, at, count);
+            case F32 ->
+                    MemorySegment.copy(
+                            from.segment(),
+                            ValueLayout.JAVA_FLOAT_UNALIGNED,
+                            offset,
+                            to,
+                            at,
+                            count);
             case BF16 -> widen(to, at, from.segment(), offset, count);
             case I32 -> throw notFloat(from);
         }
@@ -57,8 +67,14 @@ final class Rows {
     static void store(Tensor to, long row, long col, float[] from, int at, int count) {
         long offset = to.byteOffset(row) + col * to.dtype().bytes();
         switch (to.dtype()) {
-            case F32 -> MemorySegment.copy(
-                    from, at, to.segment(), ValueLayout.JAVA_FLOAT_UNALIGNED, offset, count);
+            case F32 ->
+                    MemorySegment.copy(
+                            from,
+                            at,
+                            to.segment(),
+                            ValueLayout.JAVA_FLOAT_UNALIGNED,
+                            offset,
+                            count);
             case BF16 -> round(to.segment(), offset, from, at, count);
             case I32 -> throw notFloat(to);
         }
@@ -69,8 +85,12 @@ final class Rows {
         store(to, row, 0, from, at, (int) to.cols());
     }
 
-    /** Overwrites or adds, as the gradient asks; {@code scratch} is as long as {@code from}, which is consumed. */
-    static void store(Grad to, long row, long col, float[] from, int at, int count, float[] scratch) {
+    /**
+     * Overwrites or adds, as the gradient asks; {@code scratch} is as long as {@code from}, which
+     * is consumed.
+     */
+    static void store(
+            Grad to, long row, long col, float[] from, int at, int count, float[] scratch) {
         if (to.accumulate()) {
             load(scratch, at, to.tensor(), row, col, count);
             add(from, at, scratch, at, count);

@@ -1,11 +1,16 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.Optional;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
+
 import jlora.runtime.tensor.Tensor;
 
-/** What the two norms share: the residual sum of a row and sums over padded rows, in four vectors of partial sums. */
+import java.util.Optional;
+
+/**
+ * What the two norms share: the residual sum of a row and sums over padded rows, in four vectors of
+ * partial sums.
+ */
 final class Sums {
     private static final int LANES = VectorMath.LANES;
 
@@ -13,7 +18,12 @@ final class Sums {
 
     /** s = row of x (+ residual), which is also stored where the caller wants it. */
     static void residual(
-            float[] s, float[] scratch, long row, Optional<Tensor> sum, Tensor x, Optional<Tensor> residual) {
+            float[] s,
+            float[] scratch,
+            long row,
+            Optional<Tensor> sum,
+            Tensor x,
+            Optional<Tensor> residual) {
         Rows.load(s, 0, x, row);
         if (residual.isPresent()) {
             Rows.load(scratch, 0, residual.get(), row);

@@ -6,8 +6,9 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Elementary functions on vectors of floats. Polynomials rather than the JVM's own: the same bits on every platform, and
- * several times faster. The coefficients are least-maximum fits; VectorMathTest states and checks the errors.
+ * Elementary functions on vectors of floats. Polynomials rather than the JVM's own: the same bits
+ * on every platform, and several times faster. The coefficients are least-maximum fits;
+ * VectorMathTest states and checks the errors.
  */
 final class VectorMath {
     static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
@@ -42,7 +43,8 @@ final class VectorMath {
         p = p.fma(r, FloatVector.broadcast(FLOATS, 0.166665129f));
         p = p.fma(r, FloatVector.broadcast(FLOATS, 0.5f));
         p = p.fma(r.mul(r), r).add(1f);
-        // 2ⁿ in two factors, so that neither leaves the normal range when the result is denormal or infinite.
+        // 2ⁿ in two factors, so that neither leaves the normal range when the result is denormal or
+        // infinite.
         IntVector exponent = shifted.reinterpretAsInts().sub(ROUND_BITS);
         IntVector half = exponent.lanewise(VectorOperators.ASHR, 1);
         return p.mul(power(half)).mul(power(exponent.sub(half)));
@@ -54,7 +56,7 @@ final class VectorMath {
         return one.div(exp(x.neg()).add(one));
     }
 
-    /** The error function, within 1.2e-7 absolute. */
+    /** The error function, within 1.5e-7 absolute. */
     static FloatVector erf(FloatVector x) {
         FloatVector size = x.abs();
         FloatVector near = erfNear(x);

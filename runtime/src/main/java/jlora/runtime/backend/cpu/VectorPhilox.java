@@ -7,10 +7,10 @@ import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11): 128 random bits for each counter.
- * Each lane of a vector of longs computes one counter; 32-bit words live in the lanes' lower halves.
+ * {@link jlora.runtime.kernel.Philox} for many consecutive counters at once. Each lane of a vector
+ * of longs computes one counter; 32-bit words live in the lanes' lower halves.
  */
-final class Philox {
+final class VectorPhilox {
     private static final VectorSpecies<Long> LONGS = LongVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
     private static final VectorShuffle<Long> FIRST_HALVES = VectorShuffle.makeZip(LONGS, 0);
@@ -32,14 +32,17 @@ final class Philox {
     private final int counter3;
 
     /** The last two words of the counter are fixed; the first two count blocks. */
-    Philox(int key0, int key1, int counter2, int counter3) {
+    VectorPhilox(int key0, int key1, int counter2, int counter3) {
         this.key0 = key0;
         this.key1 = key1;
         this.counter2 = counter2;
         this.counter3 = counter3;
     }
 
-    /** words[0 .. count] = the words of counters {@code block}, block + 1, …; writes whole {@link #GROUP}s. */
+    /**
+     * words[0 .. count] = the words of counters {@code block}, block + 1, …; writes whole {@link
+     * #GROUP}s.
+     */
     void words(int[] words, long block, int count) {
         for (int i = 0; i < count; i += GROUP) {
             group(words, i, block + i / 4);
@@ -57,12 +60,14 @@ final class Philox {
         for (int round = 0; round < 10; round++) {
             LongVector product0 = c0.mul(MULTIPLIER_0);
             LongVector product1 = c2.mul(MULTIPLIER_1);
-            LongVector next0 = product1.lanewise(VectorOperators.LSHR, 32)
-                    .lanewise(VectorOperators.XOR, c1)
-                    .lanewise(VectorOperators.XOR, k0 & LOW);
-            LongVector next2 = product0.lanewise(VectorOperators.LSHR, 32)
-                    .lanewise(VectorOperators.XOR, c3)
-                    .lanewise(VectorOperators.XOR, k1 & LOW);
+            LongVector next0 =
+                    product1.lanewise(VectorOperators.LSHR, 32)
+                            .lanewise(VectorOperators.XOR, c1)
+                            .lanewise(VectorOperators.XOR, k0 & LOW);
+            LongVector next2 =
+                    product0.lanewise(VectorOperators.LSHR, 32)
+                            .lanewise(VectorOperators.XOR, c3)
+                            .lanewise(VectorOperators.XOR, k1 & LOW);
             c1 = product1.and(LOW);
             c3 = product0.and(LOW);
             c0 = next0;
