@@ -1,0 +1,92 @@
+package jlora.runtime.backend.cpu;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jlora.runtime.backend.cpu.Products.Operand;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Tensor;
+
+/**
+ * One thread's memory for attention, kept from call to call: a block of scores and of their gradients, [block, longest
+ * sequence], and a head's rows as f32. It grows to the longest sequence seen, and lives as long as the kernel.
+ */
+final class AttentionScratch {
+    /** The matrices that a block needs at the same time. */
+    enum Slot {
+        SCORES,
+        SCORE_GRADIENTS,
+        MASK,
+        QUERIES,
+        KEYS,
+        VALUES,
+        OUT,
+        OUT_GRADIENTS,
+        QUERY_GRADIENTS,
+        KEY_GRADIENTS,
+        VALUE_GRADIENTS
+    }
+
+    private final MemorySegment[] slots = new MemorySegment[Slot.values().length];
+    private float[] row = new float[0];
+
+    static AttentionScratch[] of(CpuPool pool) {
+        AttentionScratch[] all = new AttentionScratch[pool.threads()];
+        for (int i = 0; i < all.length; i++) {
+            all[i] = new AttentionScratch();
+        }
+        return all;
+    }
+
+    /** Memory for at least so many floats, holding anything. */
+    MemorySegment floats(Slot slot, long count) {
+        MemorySegment held = slots[slot.ordinal()];
+        if (held == null || held.byteSize() < 4 * count) {
+            held = Arena.ofAuto().allocate(4 * Math.max(count, 1024), 64);
+            slots[slot.ordinal()] = held;
+        }
+        return held;
+    }
+
+    /** An f32 matrix of this scratch, of dense rows. */
+    Operand matrix(Slot slot, long rows, long cols) {
+        return new Operand(floats(slot, rows * cols), 0, cols, false);
+    }
+
+    /** The same, filled with zeros. */
+    Operand zeros(Slot slot, long rows, long cols) {
+        Operand matrix = matrix(slot, rows, cols);
+        matrix.segment().asSlice(0, 4 * rows * cols).fill((byte) 0);
+        return matrix;
+    }
+
+    /** A head's rows as f32: where they lie if they are f32, else widened into the slot. */
+    Operand read(Slot slot, Tensor from, long firstRow, int rows, long col, int size) {
+        if (from.dtype() == DType.F32) {
+            return new Operand(from.segment(), from.byteOffset(firstRow) + 4 * col, from.stride(), false);
+        }
+        Operand matrix = matrix(slot, rows, size);
+        float[] line = row(size);
+        for (int r = 0; r < rows; r++) {
+            Rows.load(line, 0, from, firstRow + r, col, size);
+            MemorySegment.copy(line, 0, matrix.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, size);
+        }
+        return matrix;
+    }
+
+    /** Stores a dense matrix of this scratch in a head's columns. */
+    void write(Tensor to, long firstRow, int rows, long col, int size, Operand from) {
+        float[] line = row(size);
+        for (int r = 0; r < rows; r++) {
+            MemorySegment.copy(from.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, line, 0, size);
+            Rows.store(to, firstRow + r, col, line, 0, size);
+        }
+    }
+
+    private float[] row(int size) {
+        if (row.length < VectorMath.padded(size)) {
+            row = new float[VectorMath.padded(size)];
+        }
+        return row;
+    }
+}
