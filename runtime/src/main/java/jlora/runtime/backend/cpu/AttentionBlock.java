@@ -1,26 +1,35 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import jlora.runtime.backend.cpu.AttentionScratch.Slot;
 import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.tensor.Tensor;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
 /**
- * A block of consecutive query rows of one head and the keys that any of them sees, so that scores and outputs are matrix
- * products. Keys beyond the last query's position, or out of the first one's window, are never touched.
+ * A block of consecutive query rows of one head and the keys that any of them sees, so that scores
+ * and outputs are matrix products. Keys beyond the last query's position, or out of the first one's
+ * window, are never touched.
  *
  * @param queryRow the first query's row in its tensor
  * @param position the first query's position in its sequence
  * @param rows number of queries
- * @param lowKey the first position that a query of the block sees; the last one is that of the last query
+ * @param lowKey the first position that a query of the block sees; the last one is that of the last
+ *     query
  */
 record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
-    /** Queries per block: enough for products at full speed, few enough to waste little above the diagonal. */
+    /**
+     * Queries per block: enough for products at full speed, few enough to waste little above the
+     * diagonal.
+     */
     static final int ROWS = 64;
 
-    /** The block of a sequence's queries from the {@code index}-th on, where {@code past} positions came before them. */
+    /**
+     * The block of a sequence's queries from the {@code index}-th on, where {@code past} positions
+     * came before them.
+     */
     static AttentionBlock of(long sequenceRow, int length, int past, int index, int window) {
         int from = index * ROWS;
         int position = past + from;
@@ -54,7 +63,8 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
     }
 
     /**
-     * Attention of the block: stores its rows of {@code out}, and of {@code lse} unless that is null.
+     * Attention of the block: stores its rows of {@code out}, and of {@code lse} unless that is
+     * null.
      *
      * @param keys the block's keys, from {@link #lowKey} on, as f32
      * @param mask 0 or −∞ for each of these keys, or null

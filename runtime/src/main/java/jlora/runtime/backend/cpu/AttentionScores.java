@@ -1,16 +1,18 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
 /**
- * Rows of attention scores in memory: softmax and its gradient over the columns a query sees, zeros elsewhere. A row has
- * room for whole vectors: {@code base} is its byte offset, {@code start} to {@code end} its visible columns and {@code
- * width} the columns that products read. Masks are rows of 0 and −∞ that are added to the scores, or null.
+ * Rows of attention scores in memory: softmax and its gradient over the columns a query sees, zeros
+ * elsewhere. A row has room for whole vectors: {@code base} is its byte offset, {@code start} to
+ * {@code end} its visible columns and {@code width} the columns that products read. Masks are rows
+ * of 0 and −∞ that are added to the scores, or null.
  */
 final class AttentionScores {
     private static final VectorSpecies<Float> FLOATS = VectorMath.FLOATS;
@@ -19,7 +21,10 @@ final class AttentionScores {
 
     private AttentionScores() {}
 
-    /** Maximum and sum of exponentials of one row; a row that sees nothing has the maximum −∞ and the sum 0. */
+    /**
+     * Maximum and sum of exponentials of one row; a row that sees nothing has the maximum −∞ and
+     * the sum 0.
+     */
     record Softmax(float max, float sum) {
         float logSumExp() {
             return sum == 0 ? Float.NEGATIVE_INFINITY : (float) (max + Math.log(sum));
@@ -31,7 +36,8 @@ final class AttentionScores {
     }
 
     /** s = e^(s − max), not yet divided by the sum. */
-    static Softmax softmax(MemorySegment s, long base, int start, int end, int width, MemorySegment mask) {
+    static Softmax softmax(
+            MemorySegment s, long base, int start, int end, int width, MemorySegment mask) {
         int first = start / LANES * LANES;
         int last = VectorMath.padded(end);
         fill(s, base, first, start, Float.NEGATIVE_INFINITY);
@@ -51,7 +57,8 @@ final class AttentionScores {
     }
 
     /**
-     * From scores s and the probabilities' gradients d: s = p = e^(s − lse), d = p·(d − delta), the scores' gradients.
+     * From scores s and the probabilities' gradients d: s = p = e^(s − lse), d = p·(d − delta), the
+     * scores' gradients.
      */
     static void gradient(
             MemorySegment s,
@@ -102,7 +109,8 @@ final class AttentionScores {
         return sum;
     }
 
-    private static void addMask(MemorySegment s, long base, int first, int last, MemorySegment mask) {
+    private static void addMask(
+            MemorySegment s, long base, int first, int last, MemorySegment mask) {
         for (int i = first; i < last; i += LANES) {
             at(s, base, i).add(at(mask, 0, i)).intoMemorySegment(s, base + 4L * i, ORDER);
         }
@@ -127,7 +135,13 @@ final class AttentionScores {
     }
 
     private static void probabilities(
-            MemorySegment s, MemorySegment d, long base, int first, int last, float lse, float delta) {
+            MemorySegment s,
+            MemorySegment d,
+            long base,
+            int first,
+            int last,
+            float lse,
+            float delta) {
         for (int i = first; i < last; i += LANES) {
             FloatVector p = VectorMath.exp(at(s, base, i).sub(lse));
             p.intoMemorySegment(s, base + 4L * i, ORDER);

@@ -1,15 +1,17 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
 /**
- * One thread's memory for attention, kept from call to call: a block of scores and of their gradients, [block, longest
- * sequence], and a head's rows as f32. It grows to the longest sequence seen, and lives as long as the kernel.
+ * One thread's memory for attention, kept from call to call: a block of scores and of their
+ * gradients, [block, longest sequence], and a head's rows as f32. It grows to the longest sequence
+ * seen, and lives as long as the kernel.
  */
 final class AttentionScratch {
     /** The matrices that a block needs at the same time. */
@@ -63,13 +65,15 @@ final class AttentionScratch {
     /** A head's rows as f32: where they lie if they are f32, else widened into the slot. */
     Operand read(Slot slot, Tensor from, long firstRow, int rows, long col, int size) {
         if (from.dtype() == DType.F32) {
-            return new Operand(from.segment(), from.byteOffset(firstRow) + 4 * col, from.stride(), false);
+            return new Operand(
+                    from.segment(), from.byteOffset(firstRow) + 4 * col, from.stride(), false);
         }
         Operand matrix = matrix(slot, rows, size);
         float[] line = row(size);
         for (int r = 0; r < rows; r++) {
             Rows.load(line, 0, from, firstRow + r, col, size);
-            MemorySegment.copy(line, 0, matrix.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, size);
+            MemorySegment.copy(
+                    line, 0, matrix.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, size);
         }
         return matrix;
     }
@@ -78,7 +82,8 @@ final class AttentionScratch {
     void write(Tensor to, long firstRow, int rows, long col, int size, Operand from) {
         float[] line = row(size);
         for (int r = 0; r < rows; r++) {
-            MemorySegment.copy(from.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, line, 0, size);
+            MemorySegment.copy(
+                    from.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, line, 0, size);
             Rows.store(to, firstRow + r, col, line, 0, size);
         }
     }

@@ -1,18 +1,20 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
-import java.util.List;
 import jlora.runtime.backend.cpu.AttentionScratch.Slot;
 import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.tensor.Tensor;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+
 /**
- * {@link AttentionKernel} by blocks of queries whose work is matrix products. Forward, a task is one block of one head;
- * backward, one key head of one sequence, so that every sum over queries has one owner and one order.
+ * {@link AttentionKernel} by blocks of queries whose work is matrix products. Forward, a task is
+ * one block of one head; backward, one key head of one sequence, so that every sum over queries has
+ * one owner and one order.
  */
 final class CpuAttention implements AttentionKernel {
     /** Rows {@code first} to {@code end} of a batch. */
@@ -38,7 +40,12 @@ final class CpuAttention implements AttentionKernel {
 
     @Override
     public void forward(
-            Tensor out, Tensor lse, Tensor qkv, Tensor cuSeqlens, Tensor keyMask, AttentionShape shape) {
+            Tensor out,
+            Tensor lse,
+            Tensor qkv,
+            Tensor cuSeqlens,
+            Tensor keyMask,
+            AttentionShape shape) {
         int size = shape.headDim();
         List<ForwardTask> tasks = new ArrayList<>();
         for (Sequence sequence : sequences(cuSeqlens)) {
@@ -49,27 +56,40 @@ final class CpuAttention implements AttentionKernel {
                 }
             }
         }
-        pool.tasks(tasks.size(), (part, index) -> {
-            ForwardTask task = tasks.get(index);
-            Sequence sequence = task.sequence;
-            AttentionScratch scratch = scratches[part];
-            AttentionBlock block =
-                    AttentionBlock.of(sequence.first, sequence.length(), 0, task.block, shape.window());
-            int keyHead = task.head / (shape.heads() / shape.kvHeads());
-            long keyCol = shape.queryCols() + (long) keyHead * size;
-            int firstKey = sequence.first + block.lowKey();
-            block.forward(
-                    products,
-                    scratch,
-                    shape,
-                    task.head,
-                    out,
-                    lse,
-                    qkv,
-                    scratch.read(Slot.KEYS, qkv, firstKey, block.keys(), keyCol, size),
-                    scratch.read(Slot.VALUES, qkv, firstKey, block.keys(), keyCol + shape.keyCols(), size),
-                    mask(scratch, keyMask, firstKey, block.keys()));
-        });
+        pool.tasks(
+                tasks.size(),
+                (part, index) -> {
+                    ForwardTask task = tasks.get(index);
+                    Sequence sequence = task.sequence;
+                    AttentionScratch scratch = scratches[part];
+                    AttentionBlock block =
+                            AttentionBlock.of(
+                                    sequence.first,
+                                    sequence.length(),
+                                    0,
+                                    task.block,
+                                    shape.window());
+                    int keyHead = task.head / (shape.heads() / shape.kvHeads());
+                    long keyCol = shape.queryCols() + (long) keyHead * size;
+                    int firstKey = sequence.first + block.lowKey();
+                    block.forward(
+                            products,
+                            scratch,
+                            shape,
+                            task.head,
+                            out,
+                            lse,
+                            qkv,
+                            scratch.read(Slot.KEYS, qkv, firstKey, block.keys(), keyCol, size),
+                            scratch.read(
+                                    Slot.VALUES,
+                                    qkv,
+                                    firstKey,
+                                    block.keys(),
+                                    keyCol + shape.keyCols(),
+                                    size),
+                            mask(scratch, keyMask, firstKey, block.keys()));
+                });
         for (long row = end(cuSeqlens); row < out.rows(); row++) {
             Rows.clear(out, row);
             for (int head = 0; head < shape.heads(); head++) {
@@ -149,8 +169,10 @@ final class CpuAttention implements AttentionKernel {
                 Operand d = scratch.read(Slot.OUT_GRADIENTS, dOut, row, rows, col, size);
                 Operand o = scratch.read(Slot.OUT, out, row, rows, col, size);
                 Operand p = scratch.matrix(Slot.SCORES, AttentionBlock.ROWS, block.leading());
-                Operand ds = scratch.matrix(Slot.SCORE_GRADIENTS, AttentionBlock.ROWS, block.leading());
-                products.f32(rows, count, size, shape.scale(), queries, keyRows(keys, low, true), 0f, p);
+                Operand ds =
+                        scratch.matrix(Slot.SCORE_GRADIENTS, AttentionBlock.ROWS, block.leading());
+                products.f32(
+                        rows, count, size, shape.scale(), queries, keyRows(keys, low, true), 0f, p);
                 products.f32(rows, count, size, 1f, d, keyRows(values, low, true), 0f, ds);
                 MemorySegment mask = mask(scratch, keyMask, first + low, count);
                 for (int r = 0; r < rows; r++) {
@@ -167,7 +189,14 @@ final class CpuAttention implements AttentionKernel {
                 }
                 Operand dQueries = scratch.matrix(Slot.QUERY_GRADIENTS, rows, size);
                 products.f32(
-                        count, size, rows, 1f, AttentionBlock.transposed(p), d, 1f, keyRows(dValues, low, false));
+                        count,
+                        size,
+                        rows,
+                        1f,
+                        AttentionBlock.transposed(p),
+                        d,
+                        1f,
+                        keyRows(dValues, low, false));
                 products.f32(
                         count,
                         size,
@@ -177,7 +206,15 @@ final class CpuAttention implements AttentionKernel {
                         queries,
                         1f,
                         keyRows(dKeys, low, false));
-                products.f32(rows, size, count, shape.scale(), ds, keyRows(keys, low, false), 0f, dQueries);
+                products.f32(
+                        rows,
+                        size,
+                        count,
+                        shape.scale(),
+                        ds,
+                        keyRows(keys, low, false),
+                        0f,
+                        dQueries);
                 scratch.write(dQkv, row, rows, col, size, dQueries);
             }
         }
@@ -192,7 +229,8 @@ final class CpuAttention implements AttentionKernel {
     }
 
     /** 0 for keys that may be seen and −∞ for the others; null when all may be. */
-    private static MemorySegment mask(AttentionScratch scratch, Tensor keyMask, int first, int count) {
+    private static MemorySegment mask(
+            AttentionScratch scratch, Tensor keyMask, int first, int count) {
         int key = 0;
         while (key < count && Rows.i32(keyMask, first + key) != 0) {
             key++;

@@ -1,17 +1,19 @@
 package jlora.runtime.backend.cpu;
 
-import java.util.ArrayList;
-import java.util.List;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
+
 import jlora.runtime.backend.cpu.AttentionScratch.Slot;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.kernel.CachedAttentionKernel;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
+import java.util.List;
+
 /**
- * {@link CachedAttentionKernel}: prompts run by blocks as in training; a few new tokens read the cache once per key head,
- * row by row, which is as fast as memory.
+ * {@link CachedAttentionKernel}: prompts run by blocks as in training; a few new tokens read the
+ * cache once per key head, row by row, which is as fast as memory.
  */
 final class CpuCachedAttention implements CachedAttentionKernel {
     private static final int LANES = VectorMath.LANES;
@@ -19,7 +21,10 @@ final class CpuCachedAttention implements CachedAttentionKernel {
     /** From so many new tokens of a sequence on, matrix products are worth their start. */
     private static final int BLOCK_FROM = 8;
 
-    /** New rows {@code first} to {@code end} after {@code past} cached positions; cache rows start at cacheRow. */
+    /**
+     * New rows {@code first} to {@code end} after {@code past} cached positions; cache rows start
+     * at cacheRow.
+     */
     private record Sequence(int first, int end, int past, long cacheRow) {
         int length() {
             return end - first;
@@ -58,13 +63,21 @@ final class CpuCachedAttention implements CachedAttentionKernel {
                             (long) i * capacity);
             if (sequence.past + sequence.length() > capacity) {
                 throw new IllegalArgumentException(
-                        "sequence " + i + ": " + sequence.past + " cached and " + sequence.length()
-                                + " new tokens exceed the cache's capacity of " + capacity);
+                        "sequence "
+                                + i
+                                + ": "
+                                + sequence.past
+                                + " cached and "
+                                + sequence.length()
+                                + " new tokens exceed the cache's capacity of "
+                                + capacity);
             }
             append(cache, qkv, sequence, shape);
             if (sequence.length() >= BLOCK_FROM) {
                 for (int head = 0; head < shape.heads(); head++) {
-                    for (int block = AttentionBlock.count(sequence.length()) - 1; block >= 0; block--) {
+                    for (int block = AttentionBlock.count(sequence.length()) - 1;
+                            block >= 0;
+                            block--) {
                         tasks.add(new Task(sequence, head, block));
                     }
                 }
@@ -74,16 +87,18 @@ final class CpuCachedAttention implements CachedAttentionKernel {
                 }
             }
         }
-        pool.tasks(tasks.size(), (part, index) -> {
-            Task task = tasks.get(index);
-            if (task.block >= 0) {
-                block(scratches[part], task, out, cache, qkv, shape);
-            } else {
-                for (int token = 0; token < task.sequence.length(); token++) {
-                    token(task.sequence, task.head, token, out, cache, qkv, shape);
-                }
-            }
-        });
+        pool.tasks(
+                tasks.size(),
+                (part, index) -> {
+                    Task task = tasks.get(index);
+                    if (task.block >= 0) {
+                        block(scratches[part], task, out, cache, qkv, shape);
+                    } else {
+                        for (int token = 0; token < task.sequence.length(); token++) {
+                            token(task.sequence, task.head, token, out, cache, qkv, shape);
+                        }
+                    }
+                });
         for (long row = Rows.i32(cuSeqlens, cuSeqlens.cols() - 1); row < out.rows(); row++) {
             Rows.clear(out, row);
         }
@@ -99,12 +114,21 @@ final class CpuCachedAttention implements CachedAttentionKernel {
     }
 
     private void block(
-            AttentionScratch scratch, Task task, Tensor out, Tensor cache, Tensor qkv, AttentionShape shape) {
+            AttentionScratch scratch,
+            Task task,
+            Tensor out,
+            Tensor cache,
+            Tensor qkv,
+            AttentionShape shape) {
         Sequence sequence = task.sequence;
         int size = shape.headDim();
         AttentionBlock block =
                 AttentionBlock.of(
-                        sequence.first, sequence.length(), sequence.past, task.block, shape.window());
+                        sequence.first,
+                        sequence.length(),
+                        sequence.past,
+                        task.block,
+                        shape.window());
         long keyCol = (long) (task.head / (shape.heads() / shape.kvHeads())) * size;
         long firstKey = sequence.cacheRow + block.lowKey();
         block.forward(
@@ -116,7 +140,8 @@ final class CpuCachedAttention implements CachedAttentionKernel {
                 null,
                 qkv,
                 scratch.read(Slot.KEYS, cache, firstKey, block.keys(), keyCol, size),
-                scratch.read(Slot.VALUES, cache, firstKey, block.keys(), keyCol + shape.keyCols(), size),
+                scratch.read(
+                        Slot.VALUES, cache, firstKey, block.keys(), keyCol + shape.keyCols(), size),
                 null);
     }
 
@@ -141,7 +166,13 @@ final class CpuCachedAttention implements CachedAttentionKernel {
         float[][] sums = new float[group][padded];
         float[] row = new float[padded];
         for (int g = 0; g < group; g++) {
-            Rows.load(queries[g], 0, qkv, sequence.first + token, (long) (keyHead * group + g) * size, size);
+            Rows.load(
+                    queries[g],
+                    0,
+                    qkv,
+                    sequence.first + token,
+                    (long) (keyHead * group + g) * size,
+                    size);
         }
         for (int u = 0; u < count; u++) {
             Rows.load(row, 0, cache, sequence.cacheRow + low + u, keyCol, size);
@@ -175,7 +206,8 @@ final class CpuCachedAttention implements CachedAttentionKernel {
         float highest = max.reduceLanes(VectorOperators.MAX);
         FloatVector sum = FloatVector.zero(VectorMath.FLOATS);
         for (int i = 0; i < s.length; i += LANES) {
-            FloatVector p = VectorMath.exp(FloatVector.fromArray(VectorMath.FLOATS, s, i).sub(highest));
+            FloatVector p =
+                    VectorMath.exp(FloatVector.fromArray(VectorMath.FLOATS, s, i).sub(highest));
             p.intoArray(s, i);
             sum = sum.add(p);
         }

@@ -1,0 +1,46 @@
+package jlora.runtime.backend.cpu;
+
+import jlora.runtime.cases.Conformance;
+import jlora.runtime.cases.OpStem;
+import jlora.runtime.cases.OpStems;
+
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.DynamicContainer;
+import org.junit.jupiter.api.TestFactory;
+
+import java.util.List;
+import java.util.stream.Stream;
+
+/** The vector kernels agree with the reference, whatever the number of threads. */
+final class CpuKernelsTest {
+    private static final List<CpuPool> POOLS =
+            List.of(new CpuPool(1), new CpuPool(2), new CpuPool(3));
+    private static final Products PRODUCTS = new PlainProducts();
+
+    private interface Kernels<K> {
+        K of(CpuPool pool);
+    }
+
+    @AfterAll
+    static void close() {
+        POOLS.forEach(CpuPool::close);
+    }
+
+    @TestFactory
+    Stream<DynamicContainer> agreeWithTheReference() {
+        return Stream.of(
+                        cases(OpStems.RMS_NORM, CpuRmsNorm::new),
+                        cases(OpStems.SWIGLU, CpuSwiglu::new),
+                        cases(OpStems.ATTENTION, pool -> new CpuAttention(pool, PRODUCTS)))
+                .flatMap(stream -> stream);
+    }
+
+    private static <K> Stream<DynamicContainer> cases(OpStem<K> stem, Kernels<K> kernels) {
+        return POOLS.stream()
+                .map(
+                        pool ->
+                                DynamicContainer.dynamicContainer(
+                                        stem.name() + ", " + pool.threads() + " threads",
+                                        Conformance.of(stem, kernels.of(pool))));
+    }
+}
