@@ -1,0 +1,38 @@
+package jlora.trainer.cli;
+
+import picocli.CommandLine;
+
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+
+/** The {@code jlora} program. */
+public final class Main {
+    private Main() {}
+
+    public static void main(String[] arguments) {
+        PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
+        PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
+        Failures failures = new Failures(err, "1".equals(System.getenv("JLORA_DEBUG")));
+        System.exit(run(new CommandLine(new JloraCommand()), failures, out, err, arguments));
+    }
+
+    /** Runs one command line to its exit code; nothing is thrown, whatever the command does. */
+    static int run(
+            CommandLine commandLine,
+            Failures failures,
+            PrintWriter out,
+            PrintWriter err,
+            String... arguments) {
+        commandLine.setOut(out).setErr(err);
+        commandLine.setParameterExceptionHandler((failure, _) -> failures.usage(failure));
+        commandLine.setExecutionExceptionHandler((failure, _, _) -> failures.report(failure));
+        try {
+            return commandLine.execute(arguments);
+        } catch (Throwable failure) { // picocli hands over exceptions only, and errors end here
+            return failures.report(failure);
+        } finally {
+            out.flush();
+            err.flush();
+        }
+    }
+}
