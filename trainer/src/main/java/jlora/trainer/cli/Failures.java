@@ -29,7 +29,7 @@ final class Failures {
         if (failure.getCause() instanceof JloraException cause) {
             return report(cause);
         }
-        line(oneLine(failure.getMessage()) + suggestion(failure));
+        line(oneLine(sentence(failure)) + suggestion(failure));
         err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
         return end(failure, ExitCode.USAGE);
     }
@@ -76,6 +76,18 @@ final class Failures {
 
     private void line(String sentence) {
         err.println("jlora: " + sentence);
+    }
+
+    private static String sentence(ParameterException failure) {
+        boolean wrongCommand =
+                failure instanceof UnmatchedArgumentException unmatched
+                        && !unmatched.isUnknownOption()
+                        && !failure.getCommandLine().getSubcommands().isEmpty();
+        return wrongCommand
+                ? "there is no command '"
+                        + ((UnmatchedArgumentException) failure).getUnmatched().getFirst()
+                        + "'"
+                : failure.getMessage();
     }
 
     private static String suggestion(ParameterException failure) {

@@ -104,6 +104,15 @@ class MainTest {
     }
 
     @Test
+    void unknownCommandNamesTheNearest() {
+        Outcome outcome = run(false, () -> 0, "acr");
+        assertEquals(2, outcome.code);
+        assertEquals(
+                "jlora: there is no command 'acr'; did you mean act\nTry 'jlora --help'.\n",
+                outcome.err);
+    }
+
+    @Test
     void illTypedOptionAndMissingCommandAreUsageErrors() {
         assertEquals(2, run(false, () -> 0, "act", "--count", "many").code);
         Outcome none = run(false, () -> 0);
