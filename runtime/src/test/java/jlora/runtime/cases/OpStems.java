@@ -1,9 +1,20 @@
 package jlora.runtime.cases;
 
 import jlora.runtime.backend.Backend;
+import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
+import jlora.runtime.kernel.CachedAttentionKernel;
+import jlora.runtime.kernel.DropoutKernel;
+import jlora.runtime.kernel.EmbeddingKernel;
+import jlora.runtime.kernel.GeluKernel;
+import jlora.runtime.kernel.GradNormKernel;
+import jlora.runtime.kernel.LayerNormKernel;
+import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
+import jlora.runtime.kernel.RopeKernel;
+import jlora.runtime.kernel.RowMaskKernel;
 import jlora.runtime.kernel.SwigluKernel;
 
 import java.util.List;
@@ -12,14 +23,61 @@ import java.util.List;
 public final class OpStems {
     public static final OpStem<LinearKernel> LINEAR =
             new OpStem<>("linear", Backend::linear, LinearCase::all, LinearCase::speed);
+    public static final OpStem<EmbeddingKernel> EMBEDDING =
+            new OpStem<>("embedding", Backend::embedding, EmbeddingCase::all, EmbeddingCase::speed);
     public static final OpStem<RmsNormKernel> RMS_NORM =
             new OpStem<>("rms_norm", Backend::rmsNorm, RmsNormCase::all, RmsNormCase::speed);
+    public static final OpStem<LayerNormKernel> LAYER_NORM =
+            new OpStem<>(
+                    "layer_norm", Backend::layerNorm, LayerNormCase::all, LayerNormCase::speed);
+    public static final OpStem<RopeKernel> ROPE =
+            new OpStem<>("rope", Backend::rope, RopeCase::all, RopeCase::speed);
     public static final OpStem<AttentionKernel> ATTENTION =
             new OpStem<>("attention", Backend::attention, AttentionCase::all, AttentionCase::speed);
+    public static final OpStem<CachedAttentionKernel> CACHED_ATTENTION =
+            new OpStem<>(
+                    "cached_attention",
+                    Backend::cachedAttention,
+                    CachedAttentionCase::all,
+                    CachedAttentionCase::speed);
     public static final OpStem<SwigluKernel> SWIGLU =
             new OpStem<>("swiglu", Backend::swiglu, SwigluCase::all, SwigluCase::speed);
+    public static final OpStem<GeluKernel> GELU =
+            new OpStem<>("gelu", Backend::gelu, GeluCase::all, GeluCase::speed);
+    public static final OpStem<DropoutKernel> DROPOUT =
+            new OpStem<>("dropout", Backend::dropout, DropoutCase::all, DropoutCase::speed);
+    public static final OpStem<RowMaskKernel> ROW_MASK =
+            new OpStem<>("row_mask", Backend::rowMask, RowMaskCase::all, RowMaskCase::speed);
+    public static final OpStem<LinearCrossEntropyKernel> LINEAR_CROSS_ENTROPY =
+            new OpStem<>(
+                    "linear_cross_entropy",
+                    Backend::linearCrossEntropy,
+                    LinearCrossEntropyCase::all,
+                    LinearCrossEntropyCase::speed);
+    public static final OpStem<GradNormKernel> GRAD_NORM =
+            new OpStem<>("grad_norm", Backend::gradNorm, GradNormCase::all, GradNormCase::speed);
+    public static final OpStem<AdamWKernel> ADAMW =
+            new OpStem<>("adamw", Backend::adamW, AdamWCase::all, AdamWCase::speed);
+    public static final OpStem<PublishKernel> PUBLISH =
+            new OpStem<>("publish", Backend::publish, PublishCase::all, PublishCase::speed);
 
-    public static final List<OpStem<?>> ALL = List.of(LINEAR, RMS_NORM, ATTENTION, SWIGLU);
+    public static final List<OpStem<?>> ALL =
+            List.of(
+                    LINEAR,
+                    EMBEDDING,
+                    RMS_NORM,
+                    LAYER_NORM,
+                    ROPE,
+                    ATTENTION,
+                    CACHED_ATTENTION,
+                    SWIGLU,
+                    GELU,
+                    DROPOUT,
+                    ROW_MASK,
+                    LINEAR_CROSS_ENTROPY,
+                    GRAD_NORM,
+                    ADAMW,
+                    PUBLISH);
 
     private OpStems() {}
 }

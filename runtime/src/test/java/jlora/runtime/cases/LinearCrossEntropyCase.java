@@ -1,0 +1,193 @@
+package jlora.runtime.cases;
+
+import static jlora.runtime.tensor.DType.BF16;
+import static jlora.runtime.tensor.DType.F32;
+
+import jlora.runtime.kernel.LinearCrossEntropyKernel;
+import jlora.runtime.kernel.LinearCrossEntropyKernel.Workspace;
+import jlora.runtime.tensor.DType;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Output head and loss.
+ *
+ * @param masked rows without target: every so many one, or none when 0; 1 masks all
+ * @param spread standard deviation of the logits
+ */
+public record LinearCrossEntropyCase(
+        int tokens,
+        int in,
+        int vocabulary,
+        int chunk,
+        int masked,
+        float smoothing,
+        double spread,
+        WeightGradient weightGradient,
+        DType dtype,
+        Layout layout)
+        implements OpCase<LinearCrossEntropyKernel> {
+    public static List<OpCase<LinearCrossEntropyKernel>> all() {
+        List<OpCase<LinearCrossEntropyKernel>> cases = new ArrayList<>();
+        for (DType dtype : List.of(F32, BF16)) {
+            cases.add(of(1, 1, 2, 1, 0, 0, 1, WeightGradient.OVERWRITE, dtype, Layout.ODD));
+            cases.add(of(3, 4, 1, 2, 0, 0.1f, 1, WeightGradient.NONE, dtype, Layout.DENSE));
+            cases.add(of(11, 9, 23, 4, 3, 0, 1, WeightGradient.OVERWRITE, dtype, Layout.ODD));
+            cases.add(of(11, 9, 23, 4, 0, 0.1f, 1, WeightGradient.ACCUMULATE, dtype, Layout.ODD));
+            cases.add(of(6, 16, 40, 16, 2, 0.2f, 2, WeightGradient.NONE, dtype, Layout.PADDED));
+            cases.add(of(5, 8, 12, 2, 1, 0, 1, WeightGradient.OVERWRITE, dtype, Layout.DENSE));
+            cases.add(of(5, 8, 12, 2, 1, 0, 1, WeightGradient.ACCUMULATE, dtype, Layout.DENSE));
+            cases.add(of(40, 64, 300, 16, 4, 0, 1, WeightGradient.ACCUMULATE, dtype, Layout.DENSE));
+        }
+        cases.add(of(7, 16, 50, 3, 0, 0, 40, WeightGradient.OVERWRITE, F32, Layout.DENSE));
+        return cases;
+    }
+
+    /** GPT-2, 1024 tokens. */
+    public static List<OpCase<LinearCrossEntropyKernel>> speed() {
+        return List.of(
+                of(1024, 768, 50_257, 128, 0, 0, 1, WeightGradient.NONE, F32, Layout.DENSE),
+                of(1024, 768, 50_257, 128, 0, 0, 1, WeightGradient.NONE, BF16, Layout.DENSE));
+    }
+
+    private static LinearCrossEntropyCase of(
+            int tokens,
+            int in,
+            int vocabulary,
+            int chunk,
+            int masked,
+            float smoothing,
+            double spread,
+            WeightGradient weightGradient,
+            DType dtype,
+            Layout layout) {
+        return new LinearCrossEntropyCase(
+                tokens,
+                in,
+                vocabulary,
+                chunk,
+                masked,
+                smoothing,
+                spread,
+                weightGradient,
+                dtype,
+                layout);
+    }
+
+    private boolean hasTarget(long row) {
+        return masked == 0 || row % masked != masked - 1;
+    }
+
+    @Override
+    public Problem<LinearCrossEntropyKernel> problem() {
+        var p = new Problem<LinearCrossEntropyKernel>("linear_cross_entropy " + this);
+        int trained = 0;
+        for (int t = 0; t < tokens; t++) {
+            trained += hasTarget(t) ? 1 : 0;
+        }
+        Fill ids = (random, r, c) -> hasTarget(c) ? random.nextInt(vocabulary) : -100;
+        Fill share = Fill.row(1.0 / Math.max(1, trained));
+        Slot x = p.input("x", dtype, tokens, in, layout, Fill.normal(1));
+        Slot weight =
+                p.input(
+                        "weight",
+                        dtype,
+                        vocabulary,
+                        in,
+                        layout,
+                        Fill.normal(spread / Math.sqrt(in)));
+        Slot targets = p.input("targets", DType.I32, 1, tokens, Layout.ODD, ids);
+        Slot scale = p.input("scale", F32, 1, 1, Layout.ODD, share);
+        Slot logits = p.scratch("logits", F32, chunk, vocabulary, layout);
+        Slot dLogits =
+                dtype == F32 ? logits : p.scratch("dLogits", dtype, chunk, vocabulary, layout);
+        Slot rows = p.scratch("rows", dtype, chunk, in, layout);
+        Slot dRows = p.scratch("dRows", F32, chunk, in, layout);
+        List<Slot> scratch = List.of(logits, dLogits, rows, dRows);
+        Tolerance mean =
+                Tolerance.f32(F32, in)
+                        .times(1 + spread, "exponentials magnify errors of the logits")
+                        .plusAbsolute(1e-6 * (1 + spread), "losses near zero are differences");
+        Tolerance gradient =
+                Tolerance.rounding(dtype, dtype, vocabulary)
+                        .times(2 + spread, "exponentials magnify errors of the logits");
+        Slot loss = p.output("loss", F32, 1, 1, Layout.ODD, mean);
+        Slot both = p.output("loss with gradients", F32, 1, 1, Layout.ODD, mean);
+        Slot dx = p.output("dx", dtype, tokens, in, layout, gradient(gradient));
+        Tolerance weights =
+                gradient(
+                        Tolerance.rounding(dtype, F32, tokens)
+                                .times(2 + spread, "exponentials magnify errors of the logits"));
+        Optional<Slot> dWeight =
+                weightGradient == WeightGradient.NONE
+                        ? Optional.empty()
+                        : Optional.of(
+                                p.target(
+                                        "dWeight",
+                                        F32,
+                                        vocabulary,
+                                        in,
+                                        layout,
+                                        weightGradient == WeightGradient.ACCUMULATE,
+                                        weights));
+        List<Slot> reads = List.of(x, weight, targets, scale);
+        List<Slot> writes = new ArrayList<>(List.of(both, dx));
+        dWeight.ifPresent(writes::add);
+        double product = 2.0 * trained * in * vocabulary;
+        double products = dWeight.isPresent() ? 3 : 2;
+        p.pass(
+                "forward",
+                product,
+                reads,
+                List.of(loss),
+                scratch,
+                (k, t) ->
+                        k.forward(
+                                t.apply(loss),
+                                t.apply(x),
+                                t.apply(weight),
+                                t.apply(targets),
+                                t.apply(scale),
+                                smoothing,
+                                new Workspace(
+                                        t.apply(logits),
+                                        t.apply(dLogits),
+                                        t.apply(rows),
+                                        t.apply(dRows))));
+        p.pass(
+                "forwardBackward",
+                products * product,
+                reads,
+                writes,
+                scratch,
+                (k, t) ->
+                        k.forwardBackward(
+                                t.apply(both),
+                                t.apply(dx),
+                                dWeight.map(t).map(weightGradient::grad),
+                                t.apply(x),
+                                t.apply(weight),
+                                t.apply(targets),
+                                t.apply(scale),
+                                smoothing,
+                                new Workspace(
+                                        t.apply(logits),
+                                        t.apply(dLogits),
+                                        t.apply(rows),
+                                        t.apply(dRows))));
+        p.loss(loss);
+        if (spread <= 2) {
+            p.gradient(x, dx);
+            dWeight.ifPresent(slot -> p.gradient(weight, slot));
+        }
+        return p;
+    }
+
+    /** A single class has probability 1 and no gradient; rounding leaves traces of one. */
+    private Tolerance gradient(Tolerance tolerance) {
+        return tolerance.plusAbsolute(
+                1e-7 * (1 + spread) * spread, "p − 1 cancels for certain targets");
+    }
+}
