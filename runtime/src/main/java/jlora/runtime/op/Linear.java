@@ -75,6 +75,20 @@ public final class Linear {
         return new Linear(trace, name, x, weight, bias, border, adapterOfRow, rng).record();
     }
 
+    /** A plain product x·weightᵀ [T,N] of f32 results, such as logits; not differentiable. */
+    public static Tensor logits(Trace trace, Tensor x, Tensor weight) {
+        Check.cols("logits", weight, x.cols());
+        Tensor y = trace.activation("logits", DType.F32, x.rows(), weight.rows(), 0, 0);
+        trace.step(
+                Step.of(
+                                "linear",
+                                List.of(x, weight),
+                                List.of(y),
+                                b -> b.linear().forward(y, x, weight, Optional.empty()))
+                        .flops(2 * x.rows() * weight.elements()));
+        return y;
+    }
+
     private Tensor record() {
         long rank = border.map(Border::rank).orElse(0L);
         Tensor y = trace.activation(name, x.dtype(), x.rows(), weight.rows(), 0, rank);

@@ -1,0 +1,104 @@
+package jlora.runtime.io;
+
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.regex.Pattern;
+import jlora.runtime.JloraException;
+import jlora.runtime.model.Model;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.CheckpointTensor;
+
+/** Streams a checkpoint's tensors into a model's placed weights, each into its rows of the fused weight. */
+public final class ModelLoader {
+    /** Buffers that older checkpoints carry though they are not weights. */
+    private static final Pattern NOT_WEIGHTS =
+            Pattern.compile(".*\\.attn\\.(masked_)?bias|.*\\.rotary_emb\\.inv_freq");
+
+    private ModelLoader() {}
+
+    /**
+     * Finds each of the model's tensors in a checkpoint, under its own name or without the name of the base model in front
+     * ({@code transformer.}, {@code model.}), as checkpoints of the bare base model have it.
+     *
+     * @return checkpoint entries by the model's names
+     * @throws JloraException when a tensor is missing, has the wrong shape, or is left over
+     */
+    public static Map<String, SafetensorsEntry> match(Model model, HuggingFaceFolder folder) {
+        Map<String, SafetensorsEntry> found = new ConcurrentHashMap<>();
+        Set<String> used = new HashSet<>();
+        for (CheckpointTensor tensor : model.weights().checkpoint()) {
+            String name = tensor.name();
+            String bare = name.substring(name.indexOf('.') + 1);
+            String present = folder.has(name) ? name : bare;
+            if (!folder.has(present)) {
+                throw JloraException.corrupt(
+                        folder.path()
+                                + ": the tensor "
+                                + name
+                                + " is missing; check that config.json ("
+                                + model.config().modelType()
+                                + ", "
+                                + model.config().layers()
+                                + " layers) belongs to these weights.");
+            }
+            SafetensorsEntry entry = folder.tensor(present);
+            checkShape(entry, tensor);
+            found.put(name, entry);
+            used.add(present);
+        }
+        Set<String> left = new TreeSet<>(folder.names());
+        left.removeAll(used);
+        left.removeIf(name -> NOT_WEIGHTS.matcher(name).matches());
+        if (model.config().tiedHead()) {
+            left.remove("lm_head.weight");
+        }
+        if (!left.isEmpty()) {
+            throw JloraException.corrupt(
+                    folder.path()
+                            + ": "
+                            + left.size()
+                            + " tensors have no place in this "
+                            + model.config().modelType()
+                            + " model, such as "
+                            + left.iterator().next()
+                            + "; check that config.json belongs to these weights.");
+        }
+        return found;
+    }
+
+    private static void checkShape(SafetensorsEntry entry, CheckpointTensor tensor) {
+        Tensor t = tensor.target();
+        long rows = tensor.transposed() ? t.cols() : t.rows();
+        long cols = tensor.transposed() ? t.rows() : t.cols();
+        if (entry.rows() != rows || entry.cols() != cols) {
+            throw JloraException.corrupt(
+                    entry.file()
+                            + ": tensor "
+                            + entry.describe()
+                            + " should be ["
+                            + rows
+                            + ", "
+                            + cols
+                            + "] by config.json; check that the two belong together.");
+        }
+    }
+
+    /** Fills the model's weights, which must be placed in host memory. */
+    public static void load(Model model, HuggingFaceFolder folder) {
+        Map<String, SafetensorsEntry> entries = match(model, folder);
+        List<CheckpointTensor> tensors = model.weights().checkpoint();
+        // Tensors are independent, and a copy is bound by the disk or by memory.
+        tensors.parallelStream().forEach(tensor -> {
+            SafetensorsEntry entry = entries.get(tensor.name());
+            if (tensor.transposed() && entry.rank() == 2) {
+                TensorCopy.copyTransposed(entry, tensor.target());
+            } else {
+                TensorCopy.copy(entry, tensor.target());
+            }
+        });
+    }
+}

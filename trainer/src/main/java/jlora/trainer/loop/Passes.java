@@ -1,0 +1,141 @@
+package jlora.trainer.loop;
+
+import java.util.List;
+import jlora.runtime.kernel.AdamWKernel;
+import jlora.runtime.kernel.PublishKernel;
+import jlora.runtime.model.Model;
+import jlora.runtime.nn.StepInputs;
+import jlora.runtime.op.Attention;
+import jlora.runtime.op.Linear;
+import jlora.runtime.op.LinearCrossEntropy;
+import jlora.runtime.plan.Plan;
+import jlora.runtime.plan.Recompute;
+import jlora.runtime.plan.Step;
+import jlora.runtime.plan.Trace;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.ParameterSet;
+
+/** Traces what a run consists of: the micro-batch with its gradients, the update, the evaluation batch, plain logits. */
+public final class Passes {
+    /** Bytes that a chunk of f32 logits aims at: a share of the cache on a CPU, little beside the weights on a GPU. */
+    private static final long LOGITS_BYTES = 64L << 20;
+
+    private final Blueprint blueprint;
+    private final float labelSmoothing;
+
+    public Passes(Blueprint blueprint, float labelSmoothing) {
+        this.blueprint = blueprint;
+        this.labelSmoothing = labelSmoothing;
+    }
+
+    private DType dtype() {
+        return blueprint.model().weights().dtype();
+    }
+
+    /** Rows whose logits exist at one time. */
+    static long chunk(long rows, long vocabSize) {
+        return Math.max(1, Math.min(rows, LOGITS_BYTES / (vocabSize * DType.F32.bytes())));
+    }
+
+    /** Loss and gradients of one micro-batch; gradients add to what is there. */
+    public Plan train(StepInputs inputs, Tensor loss, long longest, Recompute recompute) {
+        Trace trace = Trace.training(dtype(), blueprint.parameters().gradients());
+        traceLoss(trace, inputs, loss, longest, labelSmoothing);
+        return trace.finish(recompute);
+    }
+
+    /** The loss of one batch. */
+    public Plan evaluate(StepInputs inputs, Tensor loss, long longest) {
+        Trace trace = Trace.inference(dtype());
+        traceLoss(trace, inputs, loss, longest, 0);
+        return trace.finish();
+    }
+
+    private void traceLoss(Trace trace, StepInputs inputs, Tensor loss, long longest, float smoothing) {
+        Model model = blueprint.model();
+        Tensor hidden = hidden(trace, inputs, longest);
+        LinearCrossEntropy.apply(
+                trace,
+                loss,
+                hidden,
+                model.head(),
+                inputs.targets(),
+                inputs.lossScale(),
+                smoothing,
+                chunk(inputs.tokens(), model.config().vocabSize()));
+    }
+
+    private Tensor hidden(Trace trace, StepInputs inputs, long longest) {
+        return blueprint.model()
+                .hidden(
+                        trace,
+                        inputs,
+                        (t, layer, qkv, shape, pad) ->
+                                Attention.apply(
+                                        t, qkv, inputs.cuSeqlens(), inputs.keyMask(), shape, longest, pad));
+    }
+
+    /** All logits of a batch, f32 [T,V]; for saving, where every one of them is wanted. */
+    public record Logits(Plan plan, Tensor logits) {}
+
+    public Logits logits(StepInputs inputs, long longest) {
+        Trace trace = Trace.inference(dtype());
+        Tensor hidden = hidden(trace, inputs, longest);
+        Tensor logits = Linear.logits(trace, hidden, blueprint.model().head());
+        return new Logits(trace.finish(), logits);
+    }
+
+    /**
+     * The update after a step's micro-batches: per adapter, norm and clipping, then AdamW; at the end the new values go
+     * where products read them.
+     *
+     * @param schedule f32 [1,3], as {@link AdamWKernel} reads it
+     * @param norms f32 [G,2], one row per group of parameters
+     */
+    public Plan update(Tensor schedule, Tensor norms, float maxGradNorm, AdamWKernel.Settings settings) {
+        Trace trace = Trace.inference(dtype());
+        ParameterSet parameters = blueprint.parameters();
+        for (int i = 0; i < parameters.groups().size(); i++) {
+            ParameterSet.Group group = parameters.groups().get(i);
+            Tensor norm = norms.rows(i, 1);
+            AdamWKernel.Settings own =
+                    new AdamWKernel.Settings(
+                            settings.beta1(),
+                            settings.beta2(),
+                            settings.eps(),
+                            settings.weightDecay(),
+                            group.decayed());
+            trace.step(
+                    Step.of(
+                                    "grad_norm",
+                                    List.of(group.gradient()),
+                                    List.of(norm),
+                                    b -> b.gradNorm().forward(norm, group.gradient(), maxGradNorm))
+                            .flops(2 * group.gradient().elements()));
+            trace.step(
+                    Step.of(
+                                    "adamw",
+                                    List.of(group.master(), group.gradient(), group.m(), group.v(), schedule, norm),
+                                    List.of(group.master(), group.gradient(), group.m(), group.v()),
+                                    b -> b.adamW()
+                                            .update(
+                                                    group.master(),
+                                                    group.gradient(),
+                                                    group.m(),
+                                                    group.v(),
+                                                    schedule,
+                                                    norm,
+                                                    own))
+                            .flops(14 * group.master().elements()));
+        }
+        List<PublishKernel.Copy> copies = parameters.copies();
+        trace.step(
+                Step.of(
+                        "publish",
+                        copies.stream().map(PublishKernel.Copy::from).toList(),
+                        copies.stream().map(PublishKernel.Copy::to).toList(),
+                        b -> b.publish().publish(copies)));
+        return trace.finish();
+    }
+}

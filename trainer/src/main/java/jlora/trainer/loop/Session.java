@@ -1,0 +1,123 @@
+package jlora.trainer.loop;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import jlora.runtime.adapter.lora.LoraAdapter;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.model.Model;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.Parameter;
+import jlora.runtime.weight.ParameterSet;
+import jlora.runtime.weight.Placement;
+
+/** A blueprint in the memory of a backend: weights, trained parameters, and small results that outlive a plan's run. */
+public final class Session implements AutoCloseable {
+    private final Backend backend;
+    private final Blueprint blueprint;
+    private final Deque<MemoryArena> arenas = new ArrayDeque<>();
+    private final Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
+
+    /** Allocates everything that lives as long as the run; all of it is zero. */
+    public Session(Backend backend, Blueprint blueprint) {
+        this.backend = backend;
+        this.blueprint = blueprint;
+        try {
+            own(blueprint.model().weights().allocate(backend));
+            if (blueprint.parameters().elements() > 0) {
+                own(blueprint.parameters().allocate(backend));
+            }
+            own(Placement.allocate(backend, "results", List.of(loss.storage())));
+        } catch (RuntimeException e) {
+            close();
+            throw e;
+        }
+        blueprint.model().fillConstants(backend);
+    }
+
+    /** Closes an arena together with this session. */
+    MemoryArena own(MemoryArena arena) {
+        arenas.push(arena);
+        return arena;
+    }
+
+    public Backend backend() {
+        return backend;
+    }
+
+    public Blueprint blueprint() {
+        return blueprint;
+    }
+
+    public Model model() {
+        return blueprint.model();
+    }
+
+    /** Where every plan of this session leaves its loss. */
+    public Tensor loss() {
+        return loss;
+    }
+
+    /** Reads a result tensor back. */
+    public float[] read(Tensor tensor) {
+        float[] values = new float[Math.toIntExact(tensor.elements())];
+        backend.download(MemorySegment.ofArray(values), tensor);
+        return values;
+    }
+
+    /** Copies loaded base weights into the masters, for full fine-tuning. */
+    public void masterWeights() {
+        ParameterSet parameters = blueprint.parameters();
+        for (Parameter p : parameters.parameters()) {
+            backend.upload(parameters.master(p), MemorySegment.ofArray(HostValues.read(backend, p.value())));
+        }
+    }
+
+    /** Sets an adapter's values: borders, and masters where it is trained. */
+    public void setAdapter(LoraAdapter adapter, AdapterValues values) {
+        ParameterSet parameters = blueprint.parameters();
+        for (LoraAdapter.Module module : adapter.modules()) {
+            AdapterValues.Pair pair = values.modules().get(module.module());
+            set(parameters, module.a(), pair.a());
+            set(parameters, module.b(), pair.b());
+        }
+    }
+
+    private void set(ParameterSet parameters, Parameter parameter, float[] values) {
+        Tensor master = parameters.master(parameter);
+        if (master != null) {
+            backend.upload(master, MemorySegment.ofArray(values));
+        }
+        HostValues.write(backend, parameter.value(), values, parameter.scale());
+    }
+
+    /** An adapter's values as they are now: the f32 masters; it must be trained. */
+    public AdapterValues adapter(LoraAdapter adapter) {
+        Map<String, AdapterValues.Pair> modules = new HashMap<>();
+        for (LoraAdapter.Module module : adapter.modules()) {
+            modules.put(module.module(), new AdapterValues.Pair(master(module.a()), master(module.b())));
+        }
+        return new AdapterValues(modules);
+    }
+
+    private float[] master(Parameter parameter) {
+        Tensor master = blueprint.parameters().master(parameter);
+        if (master == null) {
+            throw new IllegalStateException(parameter.name() + " is not trained");
+        }
+        return read(master);
+    }
+
+    @Override
+    public void close() {
+        while (!arenas.isEmpty()) {
+            arenas.pop().close();
+        }
+    }
+}

@@ -1,0 +1,45 @@
+package jlora.trainer.loop;
+
+import java.lang.foreign.MemorySegment;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.nn.StepInputs;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+import jlora.trainer.data.Batch;
+
+/** Places a step's inputs and fills them from a batch. */
+final class StepMemory {
+    private StepMemory() {}
+
+    static void place(StepInputs inputs, MemoryArena arena) {
+        long offset = 0;
+        for (Storage storage : inputs.storages()) {
+            arena.place(storage, offset);
+            offset += MemoryArena.align(storage.bytes());
+        }
+    }
+
+    /**
+     * @param lossScale what the loss of each trained token counts, by adapter; adapter −1 counts as the first
+     * @param seed of dropout
+     * @param microBatch number of the micro-batch in the run, for dropout
+     */
+    static void upload(
+            Backend backend, StepInputs inputs, Batch batch, float[] lossScale, long seed, long microBatch) {
+        Batch padded = batch.padTo((int) inputs.tokens(), (int) inputs.sequences());
+        float[] scale = new float[padded.capacityRows()];
+        for (int t = 0; t < batch.tokens(); t++) {
+            scale[t] = lossScale[Math.max(0, padded.adapterOfRow()[t])];
+        }
+        backend.upload(inputs.ids(), MemorySegment.ofArray(padded.ids()));
+        backend.upload(inputs.positions(), MemorySegment.ofArray(padded.positions()));
+        backend.upload(inputs.targets(), MemorySegment.ofArray(padded.targets()));
+        backend.upload(inputs.lossScale(), MemorySegment.ofArray(scale));
+        backend.upload(inputs.cuSeqlens(), MemorySegment.ofArray(padded.cuSeqlens()));
+        backend.upload(inputs.keyMask(), MemorySegment.ofArray(padded.keyMask()));
+        backend.upload(inputs.adapterOfRow(), MemorySegment.ofArray(padded.adapterOfRow()));
+        backend.upload(
+                inputs.rng(),
+                MemorySegment.ofArray(new int[] {(int) seed, (int) (seed >>> 32), (int) microBatch}));
+    }
+}
