@@ -88,7 +88,8 @@ public record LinearCrossEntropyCase(
             trained += hasTarget(t) ? 1 : 0;
         }
         Fill ids = (random, r, c) -> hasTarget(c) ? random.nextInt(vocabulary) : -100;
-        Fill share = Fill.row(1.0 / Math.max(1, trained));
+        double even = 1.0 / Math.max(1, trained);
+        Fill share = (random, r, c) -> even * (0.5 + random.nextDouble());
         Slot x = p.input("x", dtype, tokens, in, layout, Fill.normal(1));
         Slot weight =
                 p.input(
@@ -99,7 +100,7 @@ public record LinearCrossEntropyCase(
                         layout,
                         Fill.normal(spread / Math.sqrt(in)));
         Slot targets = p.input("targets", DType.I32, 1, tokens, Layout.ODD, ids);
-        Slot scale = p.input("scale", F32, 1, 1, Layout.ODD, share);
+        Slot scale = p.input("scale", F32, 1, tokens, Layout.ODD, share);
         Slot logits = p.scratch("logits", F32, chunk, vocabulary, layout);
         Slot dLogits =
                 dtype == F32 ? logits : p.scratch("dLogits", dtype, chunk, vocabulary, layout);

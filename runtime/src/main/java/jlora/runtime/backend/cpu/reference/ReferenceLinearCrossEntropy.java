@@ -23,10 +23,12 @@ public final class ReferenceLinearCrossEntropy implements LinearCrossEntropyKern
         for (long t = 0; t < x.rows(); t++) {
             int target = Elements.getInt(targets, 0, t);
             if (target != NO_TARGET) {
-                total += loss(logProbabilities(x, weight, t), target, labelSmoothing);
+                total +=
+                        Elements.get(scale, 0, t)
+                                * loss(logProbabilities(x, weight, t), target, labelSmoothing);
             }
         }
-        Elements.set(loss, 0, 0, Elements.get(scale, 0, 0) * total);
+        Elements.set(loss, 0, 0, total);
     }
 
     @Override
@@ -54,7 +56,7 @@ public final class ReferenceLinearCrossEntropy implements LinearCrossEntropyKern
                             (v == target ? 1 - (double) labelSmoothing : 0)
                                     + (double) labelSmoothing / vocabulary;
                     double dLogit =
-                            Elements.get(scale, 0, 0) * (Math.exp(logProbabilities[v]) - wanted);
+                            Elements.get(scale, 0, t) * (Math.exp(logProbabilities[v]) - wanted);
                     for (int k = 0; k < cols; k++) {
                         inputGradient[k] += dLogit * Elements.get(weight, v, k);
                         if (dWeight.isPresent()) {
