@@ -16,7 +16,7 @@ public record AdapterSettings(
         @Key(
                         doc =
                                 "Numerator of the scale: the low-rank product counts lora_alpha /"
-                                    + " lora_r times, or lora_alpha / √lora_r with use_rslora.",
+                                        + " lora_r times, or lora_alpha / √lora_r with use_rslora.",
                         value = "8",
                         bounds = "(0, inf)",
                         aka = {"alpha"})
@@ -36,7 +36,7 @@ public record AdapterSettings(
                                     + " matches the whole path.",
                         derived =
                                 "PEFT's choice for the architecture: q_proj and v_proj in Llama,"
-                                    + " c_attn in GPT-2",
+                                        + " c_attn in GPT-2",
                         aka = {"lora_target_linear", "lora_modules"})
                 Optional<ModuleNames> loraTargetModules,
         @Key(doc = "Modules left out of the targets: a list of names or one regular expression.")
@@ -44,22 +44,22 @@ public record AdapterSettings(
         @Key(
                         doc =
                                 "Indices of the layers that get adapters; others stay as they are."
-                                    + " Not together with a regular expression as"
-                                    + " lora_target_modules.",
+                                        + " Not together with a regular expression as"
+                                        + " lora_target_modules.",
                         derived = "all layers",
                         bounds = "[0, 65536]")
                 Optional<List<Integer>> loraLayersToTransform,
         @Key(
                         doc =
                                 "Names of the module lists that lora_layers_to_transform counts in,"
-                                    + " where the model has an unusual one.",
+                                        + " where the model has an unusual one.",
                         derived = "the architecture's layer list")
                 Optional<List<String>> loraLayersPattern,
         @Key(
                         doc =
                                 "Ranks for some modules: module name or regular expression to rank;"
-                                    + " the first that matches the end of the path wins over"
-                                    + " lora_r.",
+                                        + " the first that matches the end of the path wins over"
+                                        + " lora_r.",
                         value = "{}",
                         bounds = "[1, 65536]")
                 Map<String, Integer> loraRankPattern,
@@ -71,15 +71,15 @@ public record AdapterSettings(
         @Key(
                         doc =
                                 "Scale by lora_alpha / √lora_r (rank-stabilised LoRA) instead of"
-                                    + " lora_alpha / lora_r.",
+                                        + " lora_alpha / lora_r.",
                         value = "false",
                         aka = {"lora_use_rslora", "rslora"})
                 boolean useRslora,
         @Key(
                         doc =
                                 "How A starts: true (Kaiming-uniform, PEFT's default) or gaussian."
-                                    + " B starts at zero either way, so the first step sees the"
-                                    + " base model.",
+                                        + " B starts at zero either way, so the first step sees the"
+                                        + " base model.",
                         value = "true",
                         aka = {"lora_init_weights"})
                 LoraInit initLoraWeights) {
@@ -101,7 +101,7 @@ public record AdapterSettings(
             throw new BadValueException(
                     List.of("lora_exclude_modules"),
                     "lora_exclude_modules cannot be all-linear, which would leave nothing to train;"
-                        + " list the modules to leave out");
+                            + " list the modules to leave out");
         }
         boolean regex = loraTargetModules.filter(m -> m instanceof ModuleNames.Regex).isPresent();
         if (regex && loraLayersToTransform.isPresent()) {
@@ -115,7 +115,7 @@ public record AdapterSettings(
             throw new BadValueException(
                     List.of("lora_layers_pattern"),
                     "lora_layers_pattern has no effect without lora_layers_to_transform; give the"
-                        + " layers or remove it");
+                            + " layers or remove it");
         }
     }
 }

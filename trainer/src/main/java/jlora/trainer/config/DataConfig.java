@@ -33,7 +33,7 @@ public record DataConfig(
         @Key(
                         doc =
                                 "Draw the rows in a new order each epoch (seeded by data_seed);"
-                                    + " false keeps file order.",
+                                        + " false keeps file order.",
                         value = "true",
                         aka = {"shuffle_dataset"})
                 boolean shuffle,
@@ -46,7 +46,10 @@ public record DataConfig(
                         aka = {"sample_packing"})
                 boolean packing,
         @Key(
-                        doc = "Tokens of the longest sequence.",
+                        doc =
+                                "Tokens of the longest sequence. Longer text is cut there and"
+                                    + " counted in the report; a longer row of token ids is an"
+                                    + " error.",
                         value = "1024",
                         unit = "tokens",
                         bounds = "[2, inf)",
@@ -81,7 +84,7 @@ public record DataConfig(
             throw new BadValueException(
                     List.of("eval_split", "eval_datasets"),
                     "eval_split and eval_datasets are both given; keep the one that names the"
-                        + " evaluation rows");
+                            + " evaluation rows");
         }
     }
 

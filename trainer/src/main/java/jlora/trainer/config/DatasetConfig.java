@@ -39,7 +39,7 @@ public record DatasetConfig(
                         unit = "rows",
                         bounds = "[1, inf)",
                         aka = {"max_samples", "num_samples"})
-                Optional<Long> limit) {
+                Optional<Integer> limit) {
     public DatasetConfig {
         Keys.of(DatasetConfig.class).check("limit", limit);
         textField = field("text_field", textField, "text", type, DatasetType.TEXT);

@@ -10,7 +10,7 @@ public record ModelConfig(
         @Key(
                         doc =
                                 "Folder of the base model in Hugging Face form: config.json,"
-                                    + " safetensors and tokenizer.json. Nothing is downloaded.",
+                                        + " safetensors and tokenizer.json. Nothing is downloaded.",
                         aka = {
                             "model",
                             "model_path",
@@ -28,28 +28,28 @@ public record ModelConfig(
         @Key(
                         doc =
                                 "Draw the base weights at random (seeded by seed) from config.json"
-                                    + " alone instead of reading safetensors.",
+                                        + " alone instead of reading safetensors.",
                         value = "false")
                 boolean randomInit,
         @Key(
                         doc =
                                 "Type of the weights and of the matrix products: auto, float32 or"
-                                    + " bfloat16. auto is float32 on the CPU and bfloat16 on a"
-                                    + " GPU.",
+                                        + " bfloat16. auto is float32 on the CPU and bfloat16 on a"
+                                        + " GPU.",
                         value = "auto",
                         aka = {"torch_dtype", "bf16", "fp16", "precision", "mixed_precision"})
                 ComputeType dtype,
         @Key(
                         doc =
                                 "Where to run: auto, cpu, cuda or cuda:N. auto takes the first GPU,"
-                                    + " or the CPU where there is none.",
+                                        + " or the CPU where there is none.",
                         value = "auto",
                         aka = {"use_cpu", "no_cuda", "gpu"})
                 String device,
         @Key(
                         doc =
                                 "Threads of the CPU backend. Results are the same bits for the same"
-                                    + " number of threads.",
+                                        + " number of threads.",
                         derived = "the processors the JVM may use",
                         unit = "threads",
                         bounds = "[1, 4096]",

@@ -8,13 +8,13 @@ public record OutputConfig(
         @Key(
                         doc =
                                 "Folder for the adapter, the resolved configuration, metrics.jsonl,"
-                                    + " trainer_state.json and report.html.",
+                                        + " trainer_state.json and report.html.",
                         aka = {"output", "out_dir", "save_dir"})
                 Optional<Path> outputDir,
         @Key(
                         doc =
                                 "Replace the run that output_dir already holds; otherwise that is"
-                                    + " an error.",
+                                        + " an error.",
                         value = "false",
                         aka = {"overwrite_output_dir", "force"})
                 boolean overwrite) {}

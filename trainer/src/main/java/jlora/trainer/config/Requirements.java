@@ -55,7 +55,7 @@ final class Requirements {
                 "model_name_or_path",
                 model,
                 "download the model first (hf download NAME --local-dir FOLDER) and give its"
-                    + " folder");
+                        + " folder");
         config.model()
                 .adapterNameOrPath()
                 .ifPresent(

@@ -98,6 +98,21 @@ public record RunConfig(
                 .orElseThrow();
     }
 
+    /** Every key with its value, as the report shows them. */
+    public List<Setting> settings() {
+        return sections().stream()
+                .flatMap(
+                        section ->
+                                Keys.of(section.getClass()).all().stream()
+                                        .map(
+                                                k ->
+                                                        new Setting(
+                                                                k.name(),
+                                                                ConfigYaml.inline(k.of(section)),
+                                                                isSet(k.name()))))
+                .toList();
+    }
+
     List<Record> sections() {
         return List.of(model, adapter, data, train, output);
     }

@@ -11,14 +11,14 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "What is trained: lora (adapters over frozen weights) or full"
-                                    + " (every weight).",
+                                        + " (every weight).",
                         value = "lora",
                         aka = {"use_peft", "finetuning_type", "peft_type"})
                 TrainingMethod method,
         @Key(
                         doc =
                                 "Seed of everything random but the order of rows: initialisation"
-                                    + " and dropout.",
+                                        + " and dropout.",
                         value = "42",
                         bounds = "[0, inf)")
                 long seed,
@@ -44,7 +44,7 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "Micro-batches of one step. The loss is the mean over the trained"
-                                    + " tokens of all of them together.",
+                                        + " tokens of all of them together.",
                         value = "1",
                         unit = "micro-batches",
                         bounds = "[1, inf)",
@@ -83,7 +83,7 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "Gradients whose norm over all trained weights is larger are scaled"
-                                    + " down to it; 0 turns clipping off.",
+                                        + " down to it; 0 turns clipping off.",
                         value = "1.0",
                         bounds = "[0, inf)",
                         aka = {"gradient_clipping", "clip_grad_norm", "gradient_clip_val"})
@@ -91,7 +91,7 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "Passes over the training data; a fraction ends within a pass. Not"
-                                    + " together with max_steps.",
+                                        + " together with max_steps.",
                         derived = "3, unless max_steps is given",
                         unit = "epochs",
                         bounds = "(0, inf)",
@@ -100,7 +100,7 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "Steps of the whole run, in place of num_train_epochs; -1 means not"
-                                    + " given.",
+                                        + " given.",
                         unit = "steps",
                         bounds = "[1, inf)",
                         aka = {"num_steps", "steps", "iters", "total_steps"})
@@ -108,7 +108,7 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "How the learning rate moves after the warmup: constant,"
-                                    + " constant_with_warmup, linear (to 0) or cosine (to 0).",
+                                        + " constant_with_warmup, linear (to 0) or cosine (to 0).",
                         value = "linear",
                         aka = {"lr_scheduler", "scheduler", "schedule"})
                 LrSchedulerType lrSchedulerType,
@@ -122,7 +122,7 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "The warmup as a share of all steps, rounded up. Not together with"
-                                    + " warmup_steps.",
+                                        + " warmup_steps.",
                         value = "0.0",
                         unit = "share",
                         bounds = "[0, 1]")
@@ -153,10 +153,10 @@ public record TrainConfig(
         @Key(
                         doc =
                                 "When to evaluate: no, steps (every eval_steps) or epoch (at the"
-                                    + " end of each).",
+                                        + " end of each).",
                         derived =
                                 "steps if eval_steps is given, else epoch if there is evaluation"
-                                    + " data, else no",
+                                        + " data, else no",
                         aka = {"evaluation_strategy", "do_eval"})
                 EvalStrategy evalStrategy,
         @Key(
@@ -203,7 +203,7 @@ public record TrainConfig(
                 lrSchedulerType == LrSchedulerType.CONSTANT && (warmupSteps > 0 || warmupRatio > 0),
                 List.of("warmup_steps", "warmup_ratio", "lr_scheduler_type"),
                 "lr_scheduler_type constant has no warmup; use constant_with_warmup or remove the"
-                    + " warmup");
+                        + " warmup");
         exclusive(
                 evalStrategy != EvalStrategy.STEPS && evalSteps.isPresent(),
                 List.of("eval_steps", "eval_strategy"),

@@ -208,7 +208,7 @@ final class ValueReader {
                             raw,
                             element == DatasetConfig.class
                                     ? "a list of data sets such as [{path: train.jsonl, type:"
-                                          + " text}]"
+                                            + " text}]"
                                     : "a list");
         };
     }

@@ -83,7 +83,7 @@ class ConfigErrorTest {
                 "lora_r: eight|lora_r is 'eight', but must be a whole number",
                 "lora_r: 8.5|lora_r is '8.5', but must be a whole number",
                 "lora_r: '8'|lora_r is text in quotes, but must be a whole number; remove the"
-                    + " quotes",
+                        + " quotes",
                 "lora_r: [8]|lora_r is a list, but must be a whole number",
                 "lora_r: {a: 1}|lora_r is a mapping of keys to values, but must be a whole number",
                 "lora_r:|lora_r has no value; give one or remove the key to use its default",
@@ -96,46 +96,46 @@ class ConfigErrorTest {
                 "lora_dropout: 1.0|lora_dropout is 1.0, but must be at least 0 and less than 1",
                 "packing: yes|packing is 'yes', but must be true or false",
                 "dtype: bflaot16|dtype is 'bflaot16', but must be one of auto, float32, bfloat16;"
-                    + " did you mean 'bfloat16'?",
+                        + " did you mean 'bfloat16'?",
                 "dtype: fp8|dtype is 'fp8', but must be one of auto, float32, bfloat16",
                 "device: tpu|device is 'tpu', but must be auto, cpu, cuda or cuda:N such as cuda:0",
                 "memory_limit: lots|memory_limit is 'lots', but must be a size such as 12GiB, 800MB"
-                    + " or a number of bytes",
+                        + " or a number of bytes",
                 "max_steps: 0|max_steps is 0, but must be at least 1",
                 "eval_split: 2.5|eval_split is 2.5, but must be a share below 1 or a whole number"
-                    + " of rows",
+                        + " of rows",
                 "eval_strategy: steps2|eval_strategy is 'steps2', but must be one of no, steps,"
-                    + " epoch; did you mean 'steps'?",
+                        + " epoch; did you mean 'steps'?",
                 "lora_target_modules: []|lora_target_modules is an empty list; name at least one"
-                    + " module or remove the key",
+                        + " module or remove the key",
                 "lora_target_modules: '(q_proj'|lora_target_modules is not a regular expression"
-                    + " (Unclosed group); correct it or give a list of names",
+                        + " (Unclosed group); correct it or give a list of names",
                 "lora_exclude_modules: all-linear|lora_exclude_modules cannot be all-linear, which"
-                    + " would leave nothing to train; list the modules to leave out",
+                        + " would leave nothing to train; list the modules to leave out",
                 "lora_layers_pattern: h|lora_layers_pattern has no effect without"
-                    + " lora_layers_to_transform; give the layers or remove it",
+                        + " lora_layers_to_transform; give the layers or remove it",
                 "lora_layers_to_transform: [0, -1]|lora_layers_to_transform is -1, but must be at"
-                    + " least 0 and at most 65536",
+                        + " least 0 and at most 65536",
                 "lora_rank_pattern: {q_proj: 0}|lora_rank_pattern.q_proj is 0, but must be at least"
-                    + " 1 and at most 65536",
+                        + " 1 and at most 65536",
                 "lora_rank_pattern: 4|lora_rank_pattern is '4', but must be a mapping of module"
-                    + " names to numbers such as {q_proj: 16}",
+                        + " names to numbers such as {q_proj: 16}",
                 "datasets: a.jsonl|datasets is 'a.jsonl', but must be a list of data sets such as"
-                    + " [{path: train.jsonl, type: text}]",
+                        + " [{path: train.jsonl, type: text}]",
                 "datasets: [a.jsonl]|datasets[0] is 'a.jsonl', but must be a mapping such as {path:"
-                    + " train.jsonl, type: prompt_completion}",
+                        + " train.jsonl, type: prompt_completion}",
                 "datasets: [{path: a}]|datasets[0] has no type; add it",
                 "datasets: [{path: a, type: json}]|datasets[0].type is 'json', but must be one of"
-                    + " text, prompt_completion, tokens",
+                        + " text, prompt_completion, tokens",
                 "datasets: [{path: a, type: text, pth: b}]|unknown key 'datasets[0].pth'; did you"
-                    + " mean 'datasets[0].path'?",
+                        + " mean 'datasets[0].path'?",
                 "datasets: [{path: a, type: text, limit: 0}]|datasets[0]: limit is 0, but must be"
-                    + " at least 1",
+                        + " at least 1",
                 "datasets: [{path: a, type: tokens, text_field: b}]|datasets[0]: text_field has no"
-                    + " meaning for a data set of type tokens; remove it or set type: text",
+                        + " meaning for a data set of type tokens; remove it or set type: text",
                 "output_dir: ''|output_dir is empty; give a path or remove the key",
                 "lora_r: !!python/object 8|the tag 'tag:yaml.org,2002:python/object' has no meaning"
-                    + " here; remove it and write the plain value",
+                        + " here; remove it and write the plain value",
                 "[1]: 2|a key is a list; keys are plain names such as 'lora_r'"
             })
     void wrongValueIsNamedWithItsLine(String line, String sentence) throws IOException {
@@ -146,23 +146,23 @@ class ConfigErrorTest {
     void keysThatExcludeEachOtherNameBothLines() throws IOException {
         assertEquals(
                 "run.yaml:1, run.yaml:2: warmup_steps and warmup_ratio are both given; keep one of"
-                    + " them",
+                        + " them",
                 error("warmup_steps: 10\nwarmup_ratio: 0.1\n"));
         assertEquals(
                 "run.yaml:1, command line: max_steps and num_train_epochs are both given; keep the"
-                    + " one that ends the run",
+                        + " one that ends the run",
                 error("max_steps: 10\n", "num_train_epochs=2"));
         assertEquals(
                 "run.yaml:2, run.yaml:1: lr_scheduler_type constant has no warmup; use"
-                    + " constant_with_warmup or remove the warmup",
+                        + " constant_with_warmup or remove the warmup",
                 error("lr_scheduler_type: constant\nwarmup_steps: 3\n"));
         assertEquals(
                 "run.yaml:1, run.yaml:2: eval_steps has no effect with eval_strategy no; remove it"
-                    + " or set eval_strategy: steps",
+                        + " or set eval_strategy: steps",
                 error("eval_steps: 5\neval_strategy: no\n"));
         assertEquals(
                 "run.yaml:1, run.yaml:2: eval_split and eval_datasets are both given; keep the one"
-                    + " that names the evaluation rows",
+                        + " that names the evaluation rows",
                 error("eval_split: 5\neval_datasets: [{path: a, type: text}]\n"));
         assertEquals(
                 "run.yaml:1, run.yaml:2: lora_layers_to_transform cannot be combined with a regular"
@@ -171,7 +171,7 @@ class ConfigErrorTest {
                 error("lora_layers_to_transform: 1\nlora_target_modules: .*q_proj\n"));
         assertEquals(
                 "run.yaml:2: lora_r has no effect with method full, which trains every weight;"
-                    + " remove it or set method: lora",
+                        + " remove it or set method: lora",
                 error("method: full\nlora_r: 4\n"));
     }
 
@@ -205,7 +205,7 @@ class ConfigErrorTest {
         assertTrue(control.startsWith("run.yaml:1: not valid YAML, "), control);
         assertEquals(
                 "run.yaml:1: the file holds a list where keys are expected; write lines such as"
-                    + " 'lora_r: 8'",
+                        + " 'lora_r: 8'",
                 error("- a\n- b\n"));
         String documents = error("seed: 1\n---\nseed: 2\n");
         assertTrue(documents.startsWith("run.yaml:2: not valid YAML, "), documents);
@@ -278,7 +278,7 @@ class ConfigErrorTest {
                 commandLineError("datasets[1].path=x"));
         assertEquals(
                 "command line: 'datasets.path' is not a part of datasets; write"
-                    + " datasets[0].path=FILE",
+                        + " datasets[0].path=FILE",
                 commandLineError("datasets.path=x"));
         assertEquals(
                 "command line: seed has no parts to set; write --seed value",

@@ -144,7 +144,7 @@ class ConfigLoaderTest {
         assertEquals(Optional.of("question"), first.promptField());
         assertEquals(Optional.of("completion"), first.completionField());
         assertEquals(Optional.empty(), first.textField());
-        assertEquals(Optional.of(10L), config.data().datasets().get(1).limit());
+        assertEquals(Optional.of(10), config.data().datasets().get(1).limit());
         assertTrue(config.isSet("lora_rank_pattern"));
         assertFalse(config.isSet("lora_r"));
         assertThrows(IllegalArgumentException.class, () -> config.isSet("lora_rr"));
@@ -268,7 +268,7 @@ class ConfigLoaderTest {
                         "gradient_checkpointing=none",
                         "completion_only_loss=true",
                         "datasets=[{path: a, type: text, text_field: 'no'}, {path: 'b: c', type:"
-                            + " tokens, limit: 3}]",
+                                + " tokens, limit: 3}]",
                         random.nextBoolean()
                                 ? "eval_split=0.25"
                                 : "eval_datasets=[{path: e, type: prompt_completion}]")
@@ -343,7 +343,7 @@ class ConfigLoaderTest {
                 requireError(Purpose.TRAIN, m, o, "datasets=[{path: model, type: text}]"));
         assertEquals(
                 "command line: there is nothing to evaluate on; give eval_datasets or eval_split,"
-                    + " or remove the key",
+                        + " or remove the key",
                 requireError(Purpose.TRAIN, m, o, d, "eval_steps=2"));
     }
 

@@ -26,8 +26,8 @@ class ConfigReferenceTest {
                 ConfigReference.markdown(),
                 Files.exists(PAGE) ? Files.readString(PAGE) : "",
                 "docs/config.md has drifted; write it anew with: mvn -pl trainer -am test"
-                    + " -Dtest=ConfigReferenceTest -Dsurefire.failIfNoSpecifiedTests=false"
-                    + " -Djlora.write-docs=true");
+                        + " -Dtest=ConfigReferenceTest -Dsurefire.failIfNoSpecifiedTests=false"
+                        + " -Djlora.write-docs=true");
     }
 
     @Test

@@ -1,0 +1,75 @@
+package jlora.trainer.metrics;
+
+import java.util.List;
+
+/**
+ * Passes on one {@link StepMetrics} per {@code logging_steps}, as Transformers logs: loss is the
+ * mean over the steps since the last line, tokens and seconds their sums, everything else that of
+ * the last step. Steps left over at the end make a shorter last line, so that the last step is
+ * always logged.
+ */
+public final class LoggedSteps implements StepListener {
+    private final List<StepListener> targets;
+    private int every = 1;
+    private double lossSum;
+    private int steps;
+    private long tokens;
+    private double seconds;
+    private StepMetrics last;
+
+    public LoggedSteps(List<StepListener> targets) {
+        this.targets = List.copyOf(targets);
+    }
+
+    @Override
+    public void started(RunStart start) {
+        every = start.loggingSteps();
+        targets.forEach(t -> t.started(start));
+    }
+
+    @Override
+    public void step(StepMetrics metrics) {
+        lossSum += metrics.loss();
+        steps++;
+        tokens += metrics.tokens();
+        seconds += metrics.seconds();
+        last = metrics;
+        if (metrics.step() % every == 0) {
+            flush();
+        }
+    }
+
+    /**
+     * An evaluation does not end a line: steps logged and losses evaluated keep their own rhythm.
+     */
+    @Override
+    public void evaluated(EvalMetrics metrics) {
+        targets.forEach(t -> t.evaluated(metrics));
+    }
+
+    @Override
+    public void finished() {
+        flush();
+        targets.forEach(StepListener::finished);
+    }
+
+    private void flush() {
+        if (steps == 0) {
+            return;
+        }
+        StepMetrics line =
+                new StepMetrics(
+                        last.step(),
+                        last.epoch(),
+                        lossSum / steps,
+                        last.gradNorm(),
+                        last.learningRate(),
+                        tokens,
+                        seconds);
+        lossSum = 0;
+        steps = 0;
+        tokens = 0;
+        seconds = 0;
+        targets.forEach(t -> t.step(line));
+    }
+}
