@@ -16,12 +16,12 @@ import java.util.Optional;
 
 /**
  * What the files beside a tokenizer.json say about its special tokens. Names
- * (tokenizer_config.json, then special_tokens_map.json) go before ids (generation_config.json, then
- * config.json), because the names belong to the tokenizer and the ids to the model.
+ * (tokenizer_config.json, then special_tokens_map.json) go before ids (config.json, then
+ * generation_config.json), because the names belong to the tokenizer and the ids to the model.
  *
  * @param bos begin of sequence, as text
- * @param eosIds ids at which generation ends, in the files' order; the first is the end of sequence
- *     unless eos names it
+ * @param bosIds as the model names it, by id; several are possible for eos
+ * @param stopIds where generation ends (generation_config.json, then config.json)
  * @param addBos whether encoding puts bos first; empty when tokenizer.json's post-processor decides
  */
 record SpecialTokens(
@@ -31,6 +31,7 @@ record SpecialTokens(
         List<Integer> bosIds,
         List<Integer> eosIds,
         List<Integer> padIds,
+        List<Integer> stopIds,
         Optional<Boolean> addBos,
         Optional<Boolean> addEos) {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -44,9 +45,10 @@ record SpecialTokens(
                 name("bos_token", tokenizer, map),
                 name("eos_token", tokenizer, map),
                 name("pad_token", tokenizer, map),
-                ids("bos_token_id", generation, model),
+                ids("bos_token_id", model, generation),
+                ids("eos_token_id", model, generation),
+                ids("pad_token_id", model, generation),
                 ids("eos_token_id", generation, model),
-                ids("pad_token_id", generation, model),
                 flag("add_bos_token", tokenizer),
                 flag("add_eos_token", tokenizer));
     }

@@ -16,6 +16,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.stream.IntStream;
 
 /**
  * The tokenizer of a Hugging Face folder: its tokenizer.json, run by the Hugging Face library
@@ -53,7 +54,10 @@ public final class Tokenizer implements AutoCloseable {
         this.eosId = resolve(vocabulary, special.eos(), special.eosIds());
         this.padId = resolve(vocabulary, special.pad(), special.padIds());
         this.stopIds =
-                special.eosIds().isEmpty() ? eosId.stream().boxed().toList() : special.eosIds();
+                IntStream.concat(special.stopIds().stream().mapToInt(id -> id), eosId.stream())
+                        .distinct()
+                        .boxed()
+                        .toList();
         this.library = TokenizerLibrary.open();
         this.handle = create(json);
         try {
@@ -245,8 +249,8 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     /**
-     * Ids at which generation ends: those of generation_config.json or config.json, else the end of
-     * sequence.
+     * Ids at which generation ends: those of generation_config.json or config.json, and the end of
+     * sequence, which is what jlora trains completions to end with.
      */
     public List<Integer> stopIds() {
         return stopIds;
