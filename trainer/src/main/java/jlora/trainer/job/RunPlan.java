@@ -1,0 +1,154 @@
+package jlora.trainer.job;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import jlora.runtime.plan.Plan;
+import jlora.runtime.plan.Recompute;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.ModelWeights;
+import jlora.runtime.weight.Placement;
+import jlora.trainer.loop.BatchPlans;
+import jlora.trainer.loop.Blueprint;
+import jlora.trainer.loop.Passes;
+
+/**
+ * All the memory and all the arithmetic of a run, known before it starts: the training plan of the largest batch and,
+ * where there is evaluation, that of the largest evaluation batch, in one arena.
+ */
+public final class RunPlan {
+    /**
+     * The largest batch that will come.
+     *
+     * @param tokens T
+     * @param sequences S
+     * @param longest tokens of the longest sequence
+     */
+    public record BatchSize(int tokens, int sequences, int longest) {}
+
+    private final Blueprint blueprint;
+    private final BatchPlans training;
+    private final Optional<BatchPlans> evaluation;
+    private final int accumulation;
+
+    private RunPlan(Blueprint blueprint, BatchPlans training, Optional<BatchPlans> evaluation, int accumulation) {
+        this.blueprint = blueprint;
+        this.training = training;
+        this.evaluation = evaluation;
+        this.accumulation = accumulation;
+    }
+
+    /**
+     * @param loss where plans leave their loss
+     * @param mode how much may be recomputed
+     * @param limit bytes that the whole run may take, for {@link Recompute.Mode#AUTO}
+     * @param accumulation micro-batches of a step
+     */
+    public static RunPlan of(
+            Blueprint blueprint,
+            Passes passes,
+            Tensor loss,
+            BatchSize train,
+            Optional<BatchSize> eval,
+            Recompute.Mode mode,
+            long limit,
+            int accumulation) {
+        Optional<BatchPlans> evaluation =
+                eval.map(e ->
+                        new BatchPlans(
+                                e.tokens,
+                                e.sequences,
+                                e.longest,
+                                (inputs, longest) -> passes.evaluate(inputs, loss, longest)));
+        long resident = residentItems(blueprint).stream().mapToLong(MemoryItem::bytes).sum();
+        Recompute recompute = new Recompute(mode, Math.max(0, limit - resident - (1L << 20)));
+        BatchPlans training =
+                new BatchPlans(
+                        train.tokens,
+                        train.sequences,
+                        train.longest,
+                        (inputs, longest) -> passes.train(inputs, loss, longest, recompute));
+        return new RunPlan(blueprint, training, evaluation, accumulation);
+    }
+
+    public BatchPlans training() {
+        return training;
+    }
+
+    public Optional<BatchPlans> evaluation() {
+        return evaluation;
+    }
+
+    /** The micro-batch plan of the largest batch. */
+    public Plan microBatch() {
+        return training.largest().plan();
+    }
+
+    /** Bytes of the arena that all plans share. */
+    public long arenaBytes() {
+        return Math.max(microBatch().arenaBytes(), evaluation.map(e -> e.largest().plan().arenaBytes()).orElse(0L));
+    }
+
+    /** Bytes of the batch inputs. */
+    public long inputBytes() {
+        long bytes = Placement.bytes(training.largest().inputs().storages());
+        return Math.max(
+                bytes, evaluation.map(e -> Placement.bytes(e.largest().inputs().storages())).orElse(0L));
+    }
+
+    /** What stays for the whole run. */
+    private static List<MemoryItem> residentItems(Blueprint blueprint) {
+        ModelWeights weights = blueprint.model().weights();
+        List<MemoryItem> items = new ArrayList<>();
+        items.add(new MemoryItem("weights (" + weights.dtype().torchName() + ")", weights.weightBytes()));
+        if (!blueprint.adapters().isEmpty()) {
+            items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
+        }
+        if (blueprint.parameters().elements() > 0) {
+            item(items, blueprint, Storage.Role.MASTER, "trained parameters (float32)");
+            item(items, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
+            item(items, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
+        }
+        return items;
+    }
+
+    private static void item(List<MemoryItem> items, Blueprint blueprint, Storage.Role role, String name) {
+        List<Storage> of =
+                blueprint.parameters().storages().stream().filter(s -> s.role() == role).toList();
+        items.add(new MemoryItem(name, Placement.bytes(of)));
+    }
+
+    /** Every line of the plan; the sum is {@link #totalBytes}. */
+    public List<MemoryItem> items() {
+        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint));
+        items.add(new MemoryItem("batch inputs", inputBytes()));
+        Plan plan = microBatch();
+        for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {
+            items.add(new MemoryItem(part.getKey().label(), part.getValue()));
+        }
+        if (arenaBytes() > plan.arenaBytes()) {
+            items.add(new MemoryItem("evaluation beyond training", arenaBytes() - plan.arenaBytes()));
+        }
+        return items;
+    }
+
+    public long totalBytes() {
+        return items().stream().mapToLong(MemoryItem::bytes).sum();
+    }
+
+    /** Floating-point operations of one optimizer step with the largest batches, the update left out. */
+    public long flopsPerStep() {
+        return accumulation * microBatch().flops();
+    }
+
+    /** Bytes that the steps of one optimizer step move when each operand is read and written once. */
+    public long bytesMovedPerStep() {
+        return accumulation * microBatch().bytesMoved();
+    }
+
+    public long tokensPerStep() {
+        return accumulation * training.largest().inputs().tokens();
+    }
+}
