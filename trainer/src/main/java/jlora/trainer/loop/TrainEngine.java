@@ -1,7 +1,6 @@
 package jlora.trainer.loop;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import java.util.List;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.AdamWKernel;
@@ -113,7 +112,9 @@ public final class TrainEngine {
             }
         }
         float[] scale = new float[adapters];
-        Arrays.setAll(scale, i -> trained[i] == 0 ? 0 : 1f / trained[i]);
+        for (int i = 0; i < adapters; i++) {
+            scale[i] = trained[i] == 0 ? 0 : 1f / trained[i];
+        }
         return scale;
     }
 }
