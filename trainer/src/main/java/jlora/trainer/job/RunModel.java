@@ -1,0 +1,173 @@
+package jlora.trainer.job;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import jlora.runtime.adapter.lora.LoraAdapter;
+import jlora.runtime.adapter.lora.LoraConfig;
+import jlora.runtime.adapter.lora.LoraSpec;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.io.HuggingFaceFolder;
+import jlora.runtime.io.ModelLoader;
+import jlora.runtime.io.PeftFolder;
+import jlora.runtime.model.Model;
+import jlora.runtime.model.Models;
+import jlora.runtime.nn.Linear;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.weight.RandomInit;
+import jlora.trainer.config.ComputeType;
+import jlora.trainer.config.RunConfig;
+import jlora.trainer.config.TrainingMethod;
+import jlora.trainer.loop.AdapterValues;
+import jlora.trainer.loop.Blueprint;
+import jlora.trainer.loop.Session;
+
+/**
+ * The model of a run as its configuration asks for it: architecture, type, adapters. Made from config.json and, where
+ * there is one, a saved adapter's configuration; weights are read by {@link #open} alone.
+ */
+public final class RunModel {
+    private static final String ADAPTER = "default";
+
+    private final RunConfig config;
+    private final Path folder;
+    private final Blueprint blueprint;
+    private final Optional<LoraConfig> lora;
+
+    private RunModel(RunConfig config, Path folder, Blueprint blueprint, Optional<LoraConfig> lora) {
+        this.config = config;
+        this.folder = folder;
+        this.blueprint = blueprint;
+        this.lora = lora;
+    }
+
+    /** The model for training: with a new or a continued adapter, or with all its weights trained. */
+    public static RunModel forTraining(RunConfig config, DType dtype) {
+        return of(config, dtype, true);
+    }
+
+    /** The model for inference: with the saved adapter, where one is named. */
+    public static RunModel forInference(RunConfig config, DType dtype) {
+        return of(config, dtype, false);
+    }
+
+    /** The type that a run computes in on this kind of device. */
+    public static DType dtype(RunConfig config, boolean gpu) {
+        return switch (config.model().dtype()) {
+            case AUTO -> gpu ? DType.BF16 : DType.F32;
+            case FLOAT32 -> DType.F32;
+            case BFLOAT16 -> DType.BF16;
+        };
+    }
+
+    private static RunModel of(RunConfig config, DType dtype, boolean training) {
+        Path folder = config.model().modelNameOrPath().orElseThrow();
+        Path file = HuggingFaceFolder.configFile(folder);
+        ObjectNode json = HuggingFaceFolder.readConfig(folder);
+        Model model = Models.create(file.toString(), json, dtype);
+        Optional<Path> saved = config.model().adapterNameOrPath();
+        if (training && config.train().method() == TrainingMethod.FULL) {
+            return new RunModel(config, folder, Blueprint.full(model), Optional.empty());
+        }
+        if (!training && saved.isEmpty()) {
+            return new RunModel(config, folder, Blueprint.base(model), Optional.empty());
+        }
+        Map<String, PeftFolder.Features> linears = features(model);
+        LoraConfig lora;
+        Map<String, LoraSpec> specs;
+        RunConfig resolved = config;
+        if (saved.isPresent()) {
+            try (PeftFolder peft = PeftFolder.open(saved.get())) {
+                specs = peft.check(linears);
+                lora = peft.config();
+            }
+            resolved =
+                    config.withSavedAdapter(LoraSettings.settings(lora, config.adapter()), saved.get());
+        } else {
+            lora = LoraSettings.config(config.adapter(), model.config().modelType(), folder.toString());
+            specs = lora.selectEach(linears.keySet());
+        }
+        Map<String, Map<String, LoraSpec>> adapters = new LinkedHashMap<>();
+        adapters.put(ADAPTER, specs);
+        return new RunModel(
+                resolved, folder, Blueprint.seal(model, adapters, training), Optional.of(lora));
+    }
+
+    static Map<String, PeftFolder.Features> features(Model model) {
+        Map<String, PeftFolder.Features> features = new LinkedHashMap<>();
+        for (Linear linear : model.linears()) {
+            for (Linear.Part part : linear.parts()) {
+                features.put(part.module(), new PeftFolder.Features(linear.weight().cols(), part.out()));
+            }
+        }
+        return features;
+    }
+
+    /** The configuration with a saved adapter's settings filled in. */
+    public RunConfig config() {
+        return config;
+    }
+
+    public Blueprint blueprint() {
+        return blueprint;
+    }
+
+    public Model model() {
+        return blueprint.model();
+    }
+
+    /** What the adapter is, for writing it; empty without one. */
+    public Optional<LoraConfig> lora() {
+        return lora;
+    }
+
+    /** Folder of the base model. */
+    public Path folder() {
+        return folder;
+    }
+
+    /** All modules that adapters may target. */
+    public List<String> linearModules() {
+        return List.copyOf(features(model()).keySet());
+    }
+
+    /** Allocates the model on a backend and fills it: weights, adapter, masters. */
+    public Session open(Backend backend) {
+        Session session = new Session(backend, blueprint);
+        try {
+            if (config.model().randomInit()) {
+                RandomInit.fill(
+                        backend,
+                        model().weights(),
+                        model().config().initializerRange(),
+                        config.train().seed());
+            } else {
+                try (HuggingFaceFolder checkpoint = HuggingFaceFolder.open(folder)) {
+                    ModelLoader.load(model(), checkpoint);
+                }
+            }
+            if (blueprint.adapters().isEmpty()) {
+                session.masterWeights();
+            }
+            for (LoraAdapter adapter : blueprint.adapters()) {
+                session.setAdapter(adapter, adapterValues(adapter));
+            }
+            return session;
+        } catch (RuntimeException | Error e) {
+            session.close();
+            throw e;
+        }
+    }
+
+    private AdapterValues adapterValues(LoraAdapter adapter) {
+        if (config.model().adapterNameOrPath().isPresent()) {
+            try (PeftFolder peft = PeftFolder.open(config.model().adapterNameOrPath().get())) {
+                return SavedAdapter.values(peft);
+            }
+        }
+        return SavedAdapter.initial(adapter, lora.orElseThrow().initLoraWeights(), config.train().seed());
+    }
+}

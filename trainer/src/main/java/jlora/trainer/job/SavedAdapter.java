@@ -1,0 +1,95 @@
+package jlora.trainer.job;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.nio.file.Path;
+import jlora.runtime.adapter.lora.LoraAdapter;
+import jlora.runtime.adapter.lora.LoraConfig;
+import jlora.runtime.adapter.lora.LoraInit;
+import jlora.runtime.io.PeftFolder;
+import jlora.runtime.io.SafetensorsEntry;
+import jlora.runtime.io.TensorCopy;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.Placement;
+import jlora.trainer.loop.AdapterValues;
+
+/** Adapter values from and to PEFT folders, and where a new adapter starts. */
+public final class SavedAdapter {
+    private SavedAdapter() {}
+
+    /** The values of an adapter folder. */
+    public static AdapterValues values(PeftFolder peft) {
+        Map<String, AdapterValues.Pair> modules = new HashMap<>();
+        peft.modules().forEach((module, stored) ->
+                modules.put(module, new AdapterValues.Pair(floats(stored.a()), floats(stored.b()))));
+        return new AdapterValues(modules);
+    }
+
+    private static float[] floats(SafetensorsEntry entry) {
+        Tensor tensor =
+                Tensor.dense(entry.name(), Storage.Role.ADAPTER, DType.F32, entry.rows(), entry.cols());
+        try (MemoryArena arena = MemoryArena.host(entry.name(), MemoryArena.align(tensor.storage().bytes()))) {
+            arena.place(tensor.storage(), 0);
+            TensorCopy.copy(entry, tensor);
+            return tensor.segment().toArray(ValueLayout.JAVA_FLOAT);
+        }
+    }
+
+    /** A random, B zero. */
+    static AdapterValues initial(LoraAdapter adapter, LoraInit init, long seed) {
+        Map<String, AdapterValues.Pair> modules = new HashMap<>();
+        for (LoraAdapter.Module m : adapter.modules()) {
+            int rank = m.spec().rank();
+            int in = Math.toIntExact(m.a().value().cols());
+            int out = Math.toIntExact(m.b().value().rows());
+            modules.put(
+                    m.module(),
+                    new AdapterValues.Pair(init.a(seed, m.module(), rank, in), new float[rank * out]));
+        }
+        return new AdapterValues(modules);
+    }
+
+    /** Writes a PEFT folder. */
+    public static void write(
+            Path folder,
+            LoraConfig config,
+            LoraAdapter adapter,
+            AdapterValues values,
+            List<String> linearModules,
+            Optional<String> baseFingerprint) {
+        List<Tensor> tensors = new ArrayList<>();
+        List<float[]> numbers = new ArrayList<>();
+        List<PeftFolder.Trained> trained = new ArrayList<>();
+        for (LoraAdapter.Module m : adapter.modules()) {
+            AdapterValues.Pair pair = values.modules().get(m.module());
+            Tensor a = host(m.a().name(), m.a().value());
+            Tensor b = host(m.b().name(), m.b().value());
+            tensors.addAll(List.of(a, b));
+            numbers.addAll(List.of(pair.a(), pair.b()));
+            trained.add(new PeftFolder.Trained(m.module(), a, b));
+        }
+        long bytes = Placement.bytes(tensors.stream().map(Tensor::storage).toList());
+        try (MemoryArena arena = MemoryArena.host("adapter to write", bytes)) {
+            long offset = 0;
+            for (int i = 0; i < tensors.size(); i++) {
+                Storage storage = tensors.get(i).storage();
+                arena.place(storage, offset);
+                storage.segment().copyFrom(MemorySegment.ofArray(numbers.get(i)));
+                offset += MemoryArena.align(storage.bytes());
+            }
+            PeftFolder.write(folder, config, trained, linearModules, baseFingerprint);
+        }
+    }
+
+    private static Tensor host(String name, Tensor like) {
+        return Tensor.dense(name, Storage.Role.ADAPTER, DType.F32, like.rows(), like.cols());
+    }
+}
