@@ -5,7 +5,6 @@ import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.StreamWriteFeature;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
@@ -67,7 +66,6 @@ public final class Json {
                                                     .withArrayEmptySeparator(""))
                                     .withObjectIndenter(new DefaultIndenter("  ", "\n"))
                                     .withArrayIndenter(new DefaultIndenter("  ", "\n")))
-                    .with(StreamWriteFeature.WRITE_BIGDECIMAL_AS_PLAIN)
                     .with(JsonWriteFeature.ESCAPE_NON_ASCII);
 
     private Json() {}
