@@ -1,5 +1,9 @@
 package jlora.runtime.backend.cpu;
 
+import static jlora.runtime.backend.cpu.VectorMath.LANES;
+import static jlora.runtime.backend.cpu.VectorMath.ONE;
+import static jlora.runtime.backend.cpu.VectorMath.constant;
+
 import jdk.incubator.vector.FloatVector;
 
 import jlora.runtime.kernel.GeluKernel;
@@ -7,14 +11,16 @@ import jlora.runtime.tensor.Tensor;
 
 /** {@link GeluKernel} by stretches of rows. */
 final class CpuGelu implements GeluKernel {
-    private static final float INVERSE_SQRT_2 = 0.70710678f;
-    private static final float INVERSE_SQRT_2_PI = 0.39894228f;
     // ½(1 + tanh y) = σ(2y), so the tanh form is x·σ(2√(2/π)·(x + 0.044715x³)).
-    private static final float LINEAR = 1.59576912f;
-    private static final float CUBIC = 0.07135481627f;
+    private static final FloatVector LINEAR = constant(1.59576912f);
+    private static final FloatVector CUBIC = constant(0.07135481627f);
+    private static final FloatVector SLOPE = constant(3 * 0.07135481627f);
+    private static final FloatVector MINUS_HALF = constant(-0.5f);
+    private static final FloatVector INVERSE_SQRT_2_PI = constant(0.39894228f);
     // Beyond this both forms are x or 0 and their slopes 1 or 0 in f32; it keeps powers of x
     // finite.
-    private static final float FLAT = 30f;
+    private static final FloatVector LOW = constant(-30f);
+    private static final FloatVector HIGH = constant(30f);
 
     private final CpuPool pool;
 
@@ -28,14 +34,16 @@ final class CpuGelu implements GeluKernel {
                 pool,
                 x.rows(),
                 x.cols(),
-                1,
+                2,
                 (scratch, row, col, count) -> {
                     float[] a = scratch[0];
+                    float[] gate = scratch[1];
                     Rows.load(a, 0, x, row, col, count);
                     switch (form) {
-                        case ERF -> forwardErf(a, count);
-                        case TANH -> forwardTanh(a, count);
+                        case ERF -> VectorMath.normalCdf(gate, a, count);
+                        case TANH -> gate(gate, a, count);
                     }
+                    multiply(a, gate, count);
                     Rows.store(out, row, col, a, 0, count);
                 });
     }
@@ -46,62 +54,76 @@ final class CpuGelu implements GeluKernel {
                 pool,
                 x.rows(),
                 x.cols(),
-                2,
+                4,
                 (scratch, row, col, count) -> {
                     float[] a = scratch[0];
-                    float[] d = scratch[1];
+                    float[] gate = scratch[1];
+                    float[] d = scratch[2];
                     Rows.load(a, 0, x, row, col, count);
                     Rows.load(d, 0, dOut, row, col, count);
+                    bound(a, count);
                     switch (form) {
-                        case ERF -> backwardErf(a, d, count);
-                        case TANH -> backwardTanh(a, d, count);
+                        case ERF -> {
+                            VectorMath.normalCdf(gate, a, count);
+                            density(scratch[3], a, count);
+                            slopeErf(d, a, gate, scratch[3], count);
+                        }
+                        case TANH -> {
+                            gate(gate, a, count);
+                            slopeTanh(d, a, gate, count);
+                        }
                     }
                     Rows.store(dx, row, col, d, 0, count);
                 });
     }
 
-    private static void forwardErf(float[] a, int count) {
-        for (int i = 0; i < count; i += VectorMath.LANES) {
-            FloatVector x = at(a, i);
-            x.mul(normalCdf(x)).intoArray(a, i);
+    private static void multiply(float[] a, float[] b, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            at(a, i).mul(at(b, i)).intoArray(a, i);
         }
     }
 
-    private static void forwardTanh(float[] a, int count) {
-        for (int i = 0; i < count; i += VectorMath.LANES) {
-            FloatVector x = at(a, i);
-            FloatVector bounded = VectorMath.clamp(x, -FLAT, FLAT);
-            x.mul(gate(bounded, bounded.mul(bounded))).intoArray(a, i);
+    private static void bound(float[] a, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            at(a, i).max(LOW).min(HIGH).intoArray(a, i);
         }
     }
 
-    /** d = d·(Φ(x) + x·φ(x)). */
-    private static void backwardErf(float[] a, float[] d, int count) {
-        for (int i = 0; i < count; i += VectorMath.LANES) {
-            FloatVector x = VectorMath.clamp(at(a, i), -FLAT, FLAT);
-            FloatVector density = VectorMath.exp(x.mul(x).mul(-0.5f)).mul(INVERSE_SQRT_2_PI);
-            at(d, i).mul(x.fma(density, normalCdf(x))).intoArray(d, i);
+    /** The factor of x in the tanh form. */
+    private static void gate(float[] gate, float[] x, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector bounded = at(x, i).max(LOW).min(HIGH);
+            bounded.mul(bounded.mul(bounded).fma(CUBIC, LINEAR)).intoArray(gate, i);
         }
+        VectorMath.sigmoid(gate, count);
     }
 
     /** With s = σ(v): d = d·(s + x·s·(1 − s)·dv/dx). */
-    private static void backwardTanh(float[] a, float[] d, int count) {
-        FloatVector one = FloatVector.broadcast(VectorMath.FLOATS, 1f);
-        for (int i = 0; i < count; i += VectorMath.LANES) {
-            FloatVector x = VectorMath.clamp(at(a, i), -FLAT, FLAT);
-            FloatVector square = x.mul(x);
-            FloatVector s = gate(x, square);
-            FloatVector slope = square.mul(3 * CUBIC).add(LINEAR);
-            at(d, i).mul(x.mul(s).mul(one.sub(s)).fma(slope, s)).intoArray(d, i);
+    private static void slopeTanh(float[] d, float[] a, float[] gate, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector x = at(a, i);
+            FloatVector s = at(gate, i);
+            FloatVector dv = x.mul(x).fma(SLOPE, LINEAR);
+            FloatVector slope = x.mul(s).mul(ONE.sub(s)).fma(dv, s);
+            at(d, i).mul(slope).intoArray(d, i);
         }
     }
 
-    private static FloatVector gate(FloatVector x, FloatVector square) {
-        return VectorMath.sigmoid(x.mul(square.mul(CUBIC).add(LINEAR)));
+    /** φ(x), the normal density. */
+    private static void density(float[] to, float[] a, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector x = at(a, i);
+            x.mul(x).mul(MINUS_HALF).intoArray(to, i);
+        }
+        VectorMath.exp(to, count);
     }
 
-    private static FloatVector normalCdf(FloatVector x) {
-        return VectorMath.erf(x.mul(INVERSE_SQRT_2)).add(1f).mul(0.5f);
+    /** d = d·(Φ(x) + x·φ(x)). */
+    private static void slopeErf(float[] d, float[] a, float[] cdf, float[] bell, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector density = at(bell, i).mul(INVERSE_SQRT_2_PI);
+            at(d, i).mul(at(a, i).fma(density, at(cdf, i))).intoArray(d, i);
+        }
     }
 
     private static FloatVector at(float[] a, int i) {

@@ -1,5 +1,8 @@
 package jlora.runtime.backend.cpu;
 
+import static jlora.runtime.backend.cpu.VectorMath.LANES;
+import static jlora.runtime.backend.cpu.VectorMath.ONE;
+
 import jdk.incubator.vector.FloatVector;
 
 import jlora.runtime.kernel.SwigluKernel;
@@ -20,13 +23,16 @@ final class CpuSwiglu implements SwigluKernel {
                 pool,
                 out.rows(),
                 half,
-                2,
+                3,
                 (scratch, row, col, count) -> {
                     float[] gate = scratch[0];
                     float[] up = scratch[1];
+                    float[] sigma = scratch[2];
                     Rows.load(gate, 0, gateUp, row, col, count);
                     Rows.load(up, 0, gateUp, row, half + col, count);
-                    forward(gate, up, count);
+                    System.arraycopy(gate, 0, sigma, 0, VectorMath.padded(count));
+                    VectorMath.sigmoid(sigma, count);
+                    forward(gate, up, sigma, count);
                     Rows.store(out, row, col, gate, 0, count);
                 });
     }
@@ -38,40 +44,43 @@ final class CpuSwiglu implements SwigluKernel {
                 pool,
                 dOut.rows(),
                 half,
-                3,
+                4,
                 (scratch, row, col, count) -> {
                     float[] gate = scratch[0];
                     float[] up = scratch[1];
-                    float[] d = scratch[2];
+                    float[] sigma = scratch[2];
+                    float[] d = scratch[3];
                     Rows.load(gate, 0, gateUp, row, col, count);
                     Rows.load(up, 0, gateUp, row, half + col, count);
                     Rows.load(d, 0, dOut, row, col, count);
-                    backward(gate, up, d, count);
+                    System.arraycopy(gate, 0, sigma, 0, VectorMath.padded(count));
+                    VectorMath.sigmoid(sigma, count);
+                    backward(gate, up, sigma, d, count);
                     Rows.store(dGateUp, row, col, gate, 0, count);
                     Rows.store(dGateUp, row, half + col, up, 0, count);
                 });
     }
 
     /** gate = silu(gate)·up. */
-    private static void forward(float[] gate, float[] up, int count) {
-        for (int i = 0; i < count; i += VectorMath.LANES) {
-            FloatVector z = FloatVector.fromArray(VectorMath.FLOATS, gate, i);
-            FloatVector silu = z.mul(VectorMath.sigmoid(z));
-            silu.mul(FloatVector.fromArray(VectorMath.FLOATS, up, i)).intoArray(gate, i);
+    private static void forward(float[] gate, float[] up, float[] sigma, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            at(gate, i).mul(at(sigma, i)).mul(at(up, i)).intoArray(gate, i);
         }
     }
 
     /** gate, up = their gradients; d silu(z)/dz = σ(z)·(1 + z·(1 − σ(z))). */
-    private static void backward(float[] gate, float[] up, float[] d, int count) {
-        FloatVector one = FloatVector.broadcast(VectorMath.FLOATS, 1f);
-        for (int i = 0; i < count; i += VectorMath.LANES) {
-            FloatVector z = FloatVector.fromArray(VectorMath.FLOATS, gate, i);
-            FloatVector u = FloatVector.fromArray(VectorMath.FLOATS, up, i);
-            FloatVector g = FloatVector.fromArray(VectorMath.FLOATS, d, i);
-            FloatVector sigma = VectorMath.sigmoid(z);
-            FloatVector slope = sigma.mul(z.fma(one.sub(sigma), one));
-            g.mul(u).mul(slope).intoArray(gate, i);
-            g.mul(z.mul(sigma)).intoArray(up, i);
+    private static void backward(float[] gate, float[] up, float[] sigma, float[] d, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector z = at(gate, i);
+            FloatVector s = at(sigma, i);
+            FloatVector g = at(d, i);
+            FloatVector slope = s.mul(z.fma(ONE.sub(s), ONE));
+            g.mul(at(up, i)).mul(slope).intoArray(gate, i);
+            g.mul(z.mul(s)).intoArray(up, i);
         }
+    }
+
+    private static FloatVector at(float[] a, int i) {
+        return FloatVector.fromArray(VectorMath.FLOATS, a, i);
     }
 }
