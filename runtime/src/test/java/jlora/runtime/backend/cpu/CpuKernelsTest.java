@@ -29,9 +29,21 @@ final class CpuKernelsTest {
     @TestFactory
     Stream<DynamicContainer> agreeWithTheReference() {
         return Stream.of(
+                        cases(OpStems.EMBEDDING, CpuEmbedding::new),
                         cases(OpStems.RMS_NORM, CpuRmsNorm::new),
+                        cases(OpStems.LAYER_NORM, CpuLayerNorm::new),
+                        cases(OpStems.ROPE, CpuRope::new),
+                        cases(OpStems.ATTENTION, pool -> new CpuAttention(pool, PRODUCTS)),
+                        cases(
+                                OpStems.CACHED_ATTENTION,
+                                pool -> new CpuCachedAttention(pool, PRODUCTS)),
                         cases(OpStems.SWIGLU, CpuSwiglu::new),
-                        cases(OpStems.ATTENTION, pool -> new CpuAttention(pool, PRODUCTS)))
+                        cases(OpStems.GELU, CpuGelu::new),
+                        cases(OpStems.DROPOUT, CpuDropout::new),
+                        cases(OpStems.ROW_MASK, CpuRowMask::new),
+                        cases(OpStems.GRAD_NORM, CpuGradNorm::new),
+                        cases(OpStems.ADAMW, CpuAdamW::new),
+                        cases(OpStems.PUBLISH, CpuPublish::new))
                 .flatMap(stream -> stream);
     }
 
