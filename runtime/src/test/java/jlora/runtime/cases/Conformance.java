@@ -15,9 +15,16 @@ public final class Conformance {
 
     private Conformance() {}
 
-    /** Every case of every op. */
+    /** Every case of every op, and the backend's copies. */
     public static Stream<DynamicContainer> of(Backend backend) {
-        return OpStems.ALL.stream().map(stem -> container(stem, backend));
+        DynamicContainer memory =
+                DynamicContainer.dynamicContainer(
+                        "memory",
+                        Stream.of(
+                                DynamicTest.dynamicTest(
+                                        "copies strided views", () -> MemoryCheck.check(backend))));
+        return Stream.concat(
+                Stream.of(memory), OpStems.ALL.stream().map(stem -> container(stem, backend)));
     }
 
     private static <K> DynamicContainer container(OpStem<K> stem, Backend backend) {

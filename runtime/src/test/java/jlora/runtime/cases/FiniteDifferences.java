@@ -20,14 +20,23 @@ public final class FiniteDifferences {
     private static final int SAMPLES = 12;
     private static final int DIRECTIONS = 3;
 
+    /** Of one forward pass: differences take about a hundred of them for each gradient. */
+    private static final double MOST_FLOPS = 3e5;
+
+    /** Of a gradient; where rounding of the forward pass exceeds it, a case shows nothing. */
+    private static final double LARGEST_NOISE = 0.02;
+
     /** Rounding of one f32 result. */
     private static final double ROUNDING = 0x1p-24;
 
     private FiniteDifferences() {}
 
-    /** True when a case has gradients and is in f32, so that differences say something. */
+    /**
+     * True when a case has gradients, is in f32, so that differences say something, and is small.
+     */
     public static boolean applyTo(Problem<?> problem) {
         return !problem.gradients().isEmpty()
+                && problem.objective().flops() <= MOST_FLOPS
                 && problem.slots().stream().noneMatch(slot -> slot.dtype() == DType.BF16);
     }
 
@@ -145,6 +154,12 @@ public final class FiniteDifferences {
             slope *= gradient.scale();
             double noise = 8 * Math.abs(gradient.scale()) * ROUNDING * terms / STEP;
             double limit = RELATIVE * Math.max(Math.abs(slope), scale) + noise;
+            if (scale > 0 && noise > LARGEST_NOISE * scale) {
+                throw new AssertionError(
+                        objective.placed().problem().name()
+                                + ": rounding hides "
+                                + gradient.dInput().name());
+            }
             if (!(Math.abs(slope - expected) <= limit)) {
                 throw new AssertionError(
                         objective.placed().problem().name()

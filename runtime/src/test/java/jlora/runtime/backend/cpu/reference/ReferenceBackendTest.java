@@ -1,5 +1,9 @@
 package jlora.runtime.backend.cpu.reference;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import jlora.runtime.backend.Backend;
 import jlora.runtime.cases.Conformance;
 import jlora.runtime.cases.FiniteDifferences;
 import jlora.runtime.cases.OpCase;
@@ -8,8 +12,13 @@ import jlora.runtime.cases.OpStems;
 
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
+import java.lang.reflect.Method;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
@@ -22,6 +31,18 @@ final class ReferenceBackendTest {
     @TestFactory
     Stream<DynamicContainer> writesItsResultsAndNothingElse() {
         return Conformance.of(BACKEND);
+    }
+
+    @Test
+    void everyKernelOfTheContractHasCases() throws ReflectiveOperationException {
+        Set<Object> withCases = Collections.newSetFromMap(new IdentityHashMap<>());
+        OpStems.ALL.forEach(stem -> withCases.add(stem.kernel().apply(BACKEND)));
+        for (Method method : Backend.class.getMethods()) {
+            if (method.getReturnType().getSimpleName().endsWith("Kernel")) {
+                assertTrue(withCases.contains(method.invoke(BACKEND)), method.getName());
+            }
+        }
+        assertEquals(OpStems.ALL.size(), withCases.size());
     }
 
     @TestFactory
