@@ -100,7 +100,7 @@ final class AttentionScores {
         for (; i <= size - LANES; i += LANES) {
             sums = at(a.segment(), atA, i).fma(at(b.segment(), atB, i), sums);
         }
-        float sum = sums.reduceLanes(VectorOperators.ADD);
+        float sum = LaneSums.sum(sums);
         for (; i < size; i++) {
             sum +=
                     a.segment().get(ValueLayout.JAVA_FLOAT, atA + 4L * i)
@@ -131,7 +131,7 @@ final class AttentionScores {
             p.intoMemorySegment(s, base + 4L * i, ORDER);
             sum = sum.add(p);
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        return LaneSums.sum(sum);
     }
 
     private static void probabilities(

@@ -211,7 +211,7 @@ final class CpuCachedAttention implements CachedAttentionKernel {
             p.intoArray(s, i);
             sum = sum.add(p);
         }
-        float inverse = 1f / sum.reduceLanes(VectorOperators.ADD);
+        float inverse = 1f / LaneSums.sum(sum);
         for (int i = 0; i < s.length; i += LANES) {
             FloatVector.fromArray(VectorMath.FLOATS, s, i).mul(inverse).intoArray(s, i);
         }

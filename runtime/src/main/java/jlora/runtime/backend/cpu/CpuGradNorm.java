@@ -66,7 +66,7 @@ final class CpuGradNorm implements GradNormKernel {
             low = a.fma(a, low);
             high = b.fma(b, high);
         }
-        double sum = low.add(high).reduceLanes(VectorOperators.ADD);
+        double sum = LaneSums.sum(low.add(high));
         for (; i < count; i++) {
             double x = values.get(ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * i);
             sum += x * x;

@@ -1,7 +1,6 @@
 package jlora.runtime.backend.cpu;
 
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 
 import jlora.runtime.tensor.Tensor;
 
@@ -52,7 +51,7 @@ final class Sums {
         for (; i < length; i += LANES) {
             s0 = at(a, i).fma(at(b, i), s0);
         }
-        return s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+        return LaneSums.sum(s0.add(s1).add(s2.add(s3)));
     }
 
     /** Σ a over the whole length. */
@@ -67,7 +66,7 @@ final class Sums {
         for (; i < length; i += LANES) {
             s0 = s0.add(at(a, i));
         }
-        return s0.add(s1).reduceLanes(VectorOperators.ADD);
+        return LaneSums.sum(s0.add(s1));
     }
 
     private static FloatVector at(float[] a, int i) {
