@@ -63,7 +63,7 @@ final class PeftConfigJson {
                             flag("use_rslora"),
                             init(),
                             list("layers_to_transform", n -> integer("layers_to_transform", n)),
-                            list("layers_pattern", n -> string("layers_pattern", n)),
+                            layersPattern(),
                             patterns("rank_pattern", this::integer),
                             patterns("alpha_pattern", this::number),
                             flag("fan_in_fan_out"),
@@ -168,6 +168,22 @@ final class PeftConfigJson {
             throw illTyped(key, "true or false", node.get());
         }
         return node.map(JsonNode::booleanValue).orElse(false);
+    }
+
+    /**
+     * As in PEFT, an empty text is no pattern, and without layers to choose the patterns say
+     * nothing.
+     */
+    private List<String> layersPattern() {
+        boolean chosen =
+                field("layers_to_transform").map(n -> !n.isArray() || !n.isEmpty()).orElse(true);
+        boolean empty =
+                field("layers_pattern")
+                        .map(n -> n.isTextual() && n.textValue().isEmpty())
+                        .orElse(true);
+        return chosen && !empty
+                ? list("layers_pattern", n -> string("layers_pattern", n))
+                : List.of();
     }
 
     /** A list, or a single value that PEFT takes for a list of one. */

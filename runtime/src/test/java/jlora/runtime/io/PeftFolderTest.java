@@ -350,6 +350,8 @@ class PeftFolderTest {
                 "exclude_modules|[]",
                 "exclude_modules|\"\"",
                 "layers_to_transform|[]",
+                "layers_pattern|[]",
+                "layers_pattern|\"\"",
                 "init_lora_weights|false",
                 "merge_weights|false",
                 "enable_lora|null",
