@@ -39,7 +39,7 @@ class TensorCopyTest {
                     SafetensorsType.F64
                 }) {
             for (DType to : new DType[] {DType.F32, DType.BF16}) {
-                for (int[] shape : new int[][] {{1, 1}, {3, 7}, {131, 257}, {1, 20000}, {300, 1}}) {
+                for (int[] shape : new int[][] {{1, 1}, {3, 7}, {131, 139}, {1, 8300}, {300, 1}}) {
                     for (int pad : new int[] {0, 5}) {
                         cases.add(arguments(from, to, shape[0], shape[1], pad));
                     }
@@ -142,7 +142,7 @@ class TensorCopyTest {
                 for (int c = 0; c < cols; c++) {
                     float x = value(entry, (long) r * cols + c);
                     float expected = to == DType.F32 ? x : nearestBf16(x);
-                    assertEquals(expected, element(tensor, r, c), 0f, "row " + r + " col " + c);
+                    assertEquals(expected, element(tensor, r, c), 0f);
                 }
             }
             assertPadUntouched(tensor, pad);
@@ -161,7 +161,7 @@ class TensorCopyTest {
                 for (int c = 0; c < cols; c++) {
                     float x = value(entry, (long) r * cols + c);
                     float expected = to == DType.F32 ? x : nearestBf16(x);
-                    assertEquals(expected, element(tensor, c, r), 0f, "row " + r + " col " + c);
+                    assertEquals(expected, element(tensor, c, r), 0f);
                 }
             }
             assertPadUntouched(tensor, pad);
