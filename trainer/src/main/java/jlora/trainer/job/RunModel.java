@@ -17,6 +17,7 @@ import jlora.runtime.model.Model;
 import jlora.runtime.model.Models;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.RandomInit;
 import jlora.trainer.config.ComputeType;
 import jlora.trainer.config.RunConfig;
@@ -134,9 +135,13 @@ public final class RunModel {
         return List.copyOf(features(model()).keySet());
     }
 
-    /** Allocates the model on a backend and fills it: weights, adapter, masters. */
-    public Session open(Backend backend) {
-        Session session = new Session(backend, blueprint);
+    /**
+     * Allocates the model on a backend and fills it: weights, adapter, masters.
+     *
+     * @param loss where the session's plans leave their loss
+     */
+    public Session open(Backend backend, Tensor loss) {
+        Session session = new Session(backend, blueprint, loss);
         try {
             if (config.model().randomInit()) {
                 RandomInit.fill(

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Optional;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.plan.Recompute;
+import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ModelWeights;
@@ -13,6 +14,7 @@ import jlora.runtime.weight.Placement;
 import jlora.trainer.loop.BatchPlans;
 import jlora.trainer.loop.Blueprint;
 import jlora.trainer.loop.Passes;
+import jlora.trainer.loop.Session;
 
 /**
  * All the memory and all the arithmetic of a run, known before it starts: the training plan of the largest batch and,
@@ -32,9 +34,16 @@ public final class RunPlan {
     private final BatchPlans training;
     private final Optional<BatchPlans> evaluation;
     private final int accumulation;
+    private final Tensor loss;
 
-    private RunPlan(Blueprint blueprint, BatchPlans training, Optional<BatchPlans> evaluation, int accumulation) {
+    private RunPlan(
+            Blueprint blueprint,
+            Tensor loss,
+            BatchPlans training,
+            Optional<BatchPlans> evaluation,
+            int accumulation) {
         this.blueprint = blueprint;
+        this.loss = loss;
         this.training = training;
         this.evaluation = evaluation;
         this.accumulation = accumulation;
@@ -70,7 +79,12 @@ public final class RunPlan {
                         train.sequences,
                         train.longest,
                         (inputs, longest) -> passes.train(inputs, loss, longest, recompute));
-        return new RunPlan(blueprint, training, evaluation, accumulation);
+        return new RunPlan(blueprint, loss, training, evaluation, accumulation);
+    }
+
+    /** Where all plans leave their loss. */
+    public Tensor loss() {
+        return loss;
     }
 
     public BatchPlans training() {
@@ -96,6 +110,14 @@ public final class RunPlan {
         long bytes = Placement.bytes(training.largest().inputs().storages());
         return Math.max(
                 bytes, evaluation.map(e -> Placement.bytes(e.largest().inputs().storages())).orElse(0L));
+    }
+
+    /** Allocates the arena and the inputs, owned by the session, and places the plans in them. */
+    public void bind(Session session) {
+        MemoryArena arena = session.own(session.backend().allocate("plan", arenaBytes()));
+        MemoryArena inputs = session.own(session.backend().allocate("batch inputs", inputBytes()));
+        training.bind(arena, inputs);
+        evaluation.ifPresent(e -> e.bind(arena, inputs));
     }
 
     /** What stays for the whole run. */

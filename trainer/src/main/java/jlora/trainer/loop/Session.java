@@ -9,9 +9,7 @@ import java.util.Map;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
-import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
-import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
@@ -22,12 +20,17 @@ public final class Session implements AutoCloseable {
     private final Backend backend;
     private final Blueprint blueprint;
     private final Deque<MemoryArena> arenas = new ArrayDeque<>();
-    private final Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
+    private final Tensor loss;
 
-    /** Allocates everything that lives as long as the run; all of it is zero. */
-    public Session(Backend backend, Blueprint blueprint) {
+    /**
+     * Allocates everything that lives as long as the run; all of it is zero.
+     *
+     * @param loss f32 [1,1]: where every plan of this session leaves its loss
+     */
+    public Session(Backend backend, Blueprint blueprint, Tensor loss) {
         this.backend = backend;
         this.blueprint = blueprint;
+        this.loss = loss;
         try {
             own(blueprint.model().weights().allocate(backend));
             if (blueprint.parameters().elements() > 0) {
@@ -42,7 +45,7 @@ public final class Session implements AutoCloseable {
     }
 
     /** Closes an arena together with this session. */
-    MemoryArena own(MemoryArena arena) {
+    public MemoryArena own(MemoryArena arena) {
         arenas.push(arena);
         return arena;
     }

@@ -1,0 +1,130 @@
+package jlora.trainer.job;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import jlora.runtime.JloraException;
+import jlora.runtime.model.ModelConfig;
+import jlora.trainer.config.DatasetConfig;
+import jlora.trainer.config.DatasetType;
+import jlora.trainer.config.RunConfig;
+import jlora.trainer.data.BatchOptions;
+import jlora.trainer.data.BatchSchedule;
+import jlora.trainer.data.DataStatistics;
+import jlora.trainer.data.DatasetLoader;
+import jlora.trainer.data.DatasetSpec;
+import jlora.trainer.data.EncodeOptions;
+import jlora.trainer.data.Examples;
+import jlora.trainer.data.Tokenizer;
+
+/**
+ * The data of a run: read, tokenised, split and scheduled.
+ *
+ * @param evaluation rows to evaluate on, in file order
+ */
+public record RunData(BatchSchedule training, Optional<BatchSchedule> evaluation, List<String> notes) {
+
+    /** Tokens of the longest sequence: max_length, and never more than the model has positions for. */
+    public static int maxLength(RunConfig config, ModelConfig model) {
+        int wanted = config.data().maxLength();
+        if (wanted > model.maxPositions() && config.isSet("max_length")) {
+            throw JloraException.usage(
+                    config.place("max_length").orElseThrow()
+                            + ": max_length is "
+                            + wanted
+                            + ", but the model allows sequences of "
+                            + model.maxPositions()
+                            + " tokens; lower it.");
+        }
+        return Math.min(wanted, model.maxPositions());
+    }
+
+    /** Training data and, where the configuration has any, evaluation data. */
+    public static RunData forTraining(RunConfig config, ModelConfig model, int threads) {
+        int maxLength = maxLength(config, model);
+        DatasetLoader.Loaded loaded = load(config, config.data().datasets(), model, maxLength, threads);
+        Examples train = loaded.examples();
+        Optional<Examples> eval = Optional.empty();
+        double split = config.data().evalSplit();
+        if (split > 0) {
+            if (split >= train.size()) {
+                throw JloraException.usage(
+                        "eval_split holds out " + split + " of " + train.size() + " rows; lower it.");
+            }
+            long seed = config.train().dataSeed();
+            Examples.Split parts =
+                    split < 1 ? train.holdOut(split, seed) : train.holdOut((int) split, seed);
+            train = parts.train();
+            eval = Optional.of(parts.heldOut());
+        } else if (!config.data().evalDatasets().isEmpty()) {
+            eval =
+                    Optional.of(
+                            load(config, config.data().evalDatasets(), model, maxLength, threads)
+                                    .examples());
+        }
+        BatchSchedule training =
+                new BatchSchedule(
+                        train,
+                        new BatchOptions(
+                                config.train().perDeviceTrainBatchSize(),
+                                config.train().gradientAccumulationSteps(),
+                                config.data().packing(),
+                                maxLength,
+                                config.data().shuffle(),
+                                config.train().dataSeed()));
+        DataStatistics statistics = loaded.statistics().withPackingEfficiency(training.packingEfficiency());
+        List<String> notes = new ArrayList<>(statistics.describe());
+        eval.ifPresent(e -> notes.add(e.size() + " rows, " + e.trainedTokens() + " trained tokens to evaluate on"));
+        return new RunData(training, eval.map(e -> inOrder(config, e, maxLength)), notes);
+    }
+
+    private static BatchSchedule inOrder(RunConfig config, Examples examples, int maxLength) {
+        return new BatchSchedule(
+                examples, BatchOptions.inOrder(config.train().perDeviceEvalBatchSize(), maxLength));
+    }
+
+    /** The rows to evaluate on: eval_datasets, or datasets where there are none. */
+    public static Examples forEvaluation(RunConfig config, ModelConfig model, int threads) {
+        List<DatasetConfig> sets =
+                config.data().evalDatasets().isEmpty()
+                        ? config.data().datasets()
+                        : config.data().evalDatasets();
+        return load(config, sets, model, maxLength(config, model), threads).examples();
+    }
+
+    private static DatasetLoader.Loaded load(
+            RunConfig config, List<DatasetConfig> sets, ModelConfig model, int maxLength, int threads) {
+        boolean text = sets.stream().anyMatch(s -> s.type() != DatasetType.TOKENS);
+        Optional<Tokenizer> tokenizer =
+                text ? Optional.of(Tokenizer.open(config.model().modelNameOrPath().orElseThrow())) : Optional.empty();
+        try {
+            return DatasetLoader.load(
+                    sets.stream().map(RunData::spec).toList(),
+                    new EncodeOptions(
+                            tokenizer,
+                            model.vocabSize(),
+                            maxLength,
+                            config.data().completionOnlyLoss().orElse(true)),
+                    threads);
+        } finally {
+            tokenizer.ifPresent(Tokenizer::close);
+        }
+    }
+
+    private static DatasetSpec spec(DatasetConfig set) {
+        Map<String, String> fields = new LinkedHashMap<>();
+        set.textField().ifPresent(f -> fields.put("text", f));
+        set.promptField().ifPresent(f -> fields.put("prompt", f));
+        set.completionField().ifPresent(f -> fields.put("completion", f));
+        return new DatasetSpec(
+                set.path(),
+                set.type().name().toLowerCase(java.util.Locale.ROOT),
+                fields,
+                set.limit().isPresent()
+                        ? OptionalInt.of(Math.toIntExact(set.limit().get()))
+                        : OptionalInt.empty());
+    }
+}

@@ -1,0 +1,163 @@
+package jlora.trainer.job;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import jlora.runtime.ExitCode;
+import jlora.runtime.JloraException;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.kernel.AdamWKernel;
+import jlora.runtime.plan.Recompute;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+import jlora.trainer.config.EvalStrategy;
+import jlora.trainer.config.RunConfig;
+import jlora.trainer.config.TrainConfig;
+import jlora.trainer.data.BatchSchedule;
+import jlora.trainer.loop.Evaluator;
+import jlora.trainer.loop.Passes;
+import jlora.trainer.loop.Session;
+import jlora.trainer.loop.TrainEngine;
+import jlora.trainer.loop.TrainLoop;
+import jlora.trainer.metrics.StepListener;
+import jlora.trainer.optim.schedule.Schedules;
+
+/**
+ * A training run from its configuration to a trained session: everything that can fail without weights fails first, then
+ * the plan is made and held against memory, then weights are read and the loop runs. Files are the caller's.
+ */
+public final class TrainJob implements AutoCloseable {
+    private final RunModel model;
+    private final RunData data;
+    private final RunPlan plan;
+    private final Passes passes;
+    private final long limit;
+    private final Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
+    private Session session;
+
+    /**
+     * Reads configuration and data and plans the run.
+     *
+     * @param dtype what the run computes in
+     * @param limit bytes that the run may take
+     * @param threads that tokenise
+     */
+    public TrainJob(RunConfig config, DType dtype, long limit, int threads) {
+        this.model = RunModel.forTraining(config, dtype);
+        this.limit = limit;
+        this.data = RunData.forTraining(config, model.model().config(), threads);
+        this.passes = new Passes(model.blueprint(), (float) config.train().labelSmoothingFactor());
+        this.plan =
+                RunPlan.of(
+                        model.blueprint(),
+                        passes,
+                        loss,
+                        size(data.training(), config, model),
+                        data.evaluation().map(e -> size(e, config, model)),
+                        mode(config),
+                        limit,
+                        config.train().gradientAccumulationSteps());
+    }
+
+    private static RunPlan.BatchSize size(BatchSchedule schedule, RunConfig config, RunModel model) {
+        return new RunPlan.BatchSize(
+                schedule.maxTokensPerBatch(),
+                schedule.maxSequencesPerBatch(),
+                Math.min(schedule.maxTokensPerBatch(), RunData.maxLength(config, model.model().config())));
+    }
+
+    static Recompute.Mode mode(RunConfig config) {
+        return Recompute.Mode.valueOf(config.train().gradientCheckpointing().name());
+    }
+
+    public RunModel model() {
+        return model;
+    }
+
+    public RunData data() {
+        return data;
+    }
+
+    public RunPlan plan() {
+        return plan;
+    }
+
+    /** Bytes that the run may take. */
+    public long limit() {
+        return limit;
+    }
+
+    /** Refuses a plan that does not fit, with what would. */
+    public void requireFit() {
+        if (plan.totalBytes() > limit) {
+            throw new JloraException(
+                    ExitCode.OUT_OF_MEMORY, MemoryAdvice.of(model, passes, plan, limit));
+        }
+    }
+
+    /** Optimizer steps of the run. */
+    public long totalSteps() {
+        TrainConfig train = model.config().train();
+        return train.maxSteps()
+                .map(Integer::longValue)
+                .orElseGet(() -> TrainLoop.steps(train.numTrainEpochs().orElseThrow(), data.training()));
+    }
+
+    /** Loads the model into a backend's memory; all memory of the run is allocated here. */
+    public Session load(Backend backend) {
+        session = model.open(backend, loss);
+        plan.bind(session);
+        return session;
+    }
+
+    /** The loaded run; after {@link #load}. */
+    public Session session() {
+        return session;
+    }
+
+    /** Trains to the end. */
+    public void train(StepListener listener) {
+        TrainConfig train = model.config().train();
+        TrainEngine engine =
+                new TrainEngine(
+                        session,
+                        passes,
+                        plan.training(),
+                        (float) train.maxGradNorm(),
+                        new AdamWKernel.Settings(
+                                train.adamBeta1(),
+                                train.adamBeta2(),
+                                train.adamEpsilon(),
+                                train.weightDecay(),
+                                0),
+                        train.seed());
+        Optional<Evaluator> evaluator =
+                data.evaluation().map(e -> new Evaluator(session, plan.evaluation().orElseThrow(), e));
+        long steps = totalSteps();
+        long warmup =
+                train.warmupSteps() > 0
+                        ? train.warmupSteps()
+                        : (long) Math.ceil(train.warmupRatio() * steps);
+        TrainLoop.Settings settings =
+                new TrainLoop.Settings(
+                        steps,
+                        train.learningRate(),
+                        Schedules.of(train.lrSchedulerType().name().toLowerCase(java.util.Locale.ROOT)),
+                        warmup,
+                        train.loggingSteps(),
+                        train.evalStrategy() == EvalStrategy.STEPS
+                                ? OptionalInt.of(train.evalSteps().orElse(train.loggingSteps()))
+                                : OptionalInt.empty(),
+                        train.evalStrategy() == EvalStrategy.EPOCH,
+                        train.perDeviceTrainBatchSize());
+        new TrainLoop(engine, data.training(), evaluator, settings, listener).run();
+    }
+
+    @Override
+    public void close() {
+        if (session != null) {
+            session.close();
+        }
+    }
+}
