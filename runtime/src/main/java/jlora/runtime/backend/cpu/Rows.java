@@ -7,6 +7,7 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
@@ -41,17 +42,17 @@ final class Rows {
     /** to[at .. at + count] = columns {@code col} and on of a row. */
     static void load(float[] to, int at, Tensor from, long row, long col, int count) {
         long offset = from.byteOffset(row) + col * from.dtype().bytes();
-        switch (from.dtype()) {
+        load(to, at, from.segment(), from.dtype(), offset, count);
+    }
+
+    /** to[at .. at + count] = elements from byte {@code offset} of a segment on. */
+    static void load(float[] to, int at, MemorySegment from, DType dtype, long offset, int count) {
+        switch (dtype) {
             case F32 ->
                     MemorySegment.copy(
-                            from.segment(),
-                            ValueLayout.JAVA_FLOAT_UNALIGNED,
-                            offset,
-                            to,
-                            at,
-                            count);
-            case BF16 -> widen(to, at, from.segment(), offset, count);
-            case I32 -> throw notFloat(from);
+                            from, ValueLayout.JAVA_FLOAT_UNALIGNED, offset, to, at, count);
+            case BF16 -> widen(to, at, from, offset, count);
+            case I32 -> throw notFloat(dtype);
         }
         for (int i = at + count, end = at + VectorMath.padded(count); i < end; i++) {
             to[i] = 0f;
@@ -66,17 +67,17 @@ final class Rows {
     /** Columns {@code col} and on of a row = from[at .. at + count]. */
     static void store(Tensor to, long row, long col, float[] from, int at, int count) {
         long offset = to.byteOffset(row) + col * to.dtype().bytes();
-        switch (to.dtype()) {
+        store(to.segment(), to.dtype(), offset, from, at, count);
+    }
+
+    /** Elements from byte {@code offset} of a segment on = from[at .. at + count]. */
+    static void store(MemorySegment to, DType dtype, long offset, float[] from, int at, int count) {
+        switch (dtype) {
             case F32 ->
                     MemorySegment.copy(
-                            from,
-                            at,
-                            to.segment(),
-                            ValueLayout.JAVA_FLOAT_UNALIGNED,
-                            offset,
-                            count);
-            case BF16 -> round(to.segment(), offset, from, at, count);
-            case I32 -> throw notFloat(to);
+                            from, at, to, ValueLayout.JAVA_FLOAT_UNALIGNED, offset, count);
+            case BF16 -> round(to, offset, from, at, count);
+            case I32 -> throw notFloat(dtype);
         }
     }
 
@@ -170,7 +171,7 @@ final class Rows {
         }
     }
 
-    private static IllegalArgumentException notFloat(Tensor tensor) {
-        return new IllegalArgumentException(tensor.describe() + " does not hold floats");
+    private static IllegalArgumentException notFloat(DType dtype) {
+        return new IllegalArgumentException(dtype.torchName() + " elements are not floats");
     }
 }

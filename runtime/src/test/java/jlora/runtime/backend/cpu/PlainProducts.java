@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu;
 
-import java.lang.foreign.MemorySegment;
+import jlora.runtime.tensor.DType;
+
 import java.lang.foreign.ValueLayout;
 
 /** Products by their definition, accumulated in double: for tests of the kernels that use them. */
@@ -11,41 +12,37 @@ final class PlainProducts implements Products {
     }
 
     @Override
-    public void f32(int m, int n, int k, float alpha, Operand a, Operand b, float beta, Operand c) {
-        for (int i = 0; i < m; i++) {
-            for (int j = 0; j < n; j++) {
+    public void multiply(Product p) {
+        for (int i = 0; i < p.m(); i++) {
+            for (int j = 0; j < p.n(); j++) {
                 double sum = 0;
-                for (int l = 0; l < k; l++) {
-                    sum += (double) get(a, i, l) * get(b, l, j);
+                for (int l = 0; l < p.k(); l++) {
+                    sum += get(p.a(), p.type(), i, l) * get(p.b(), p.type(), l, j);
                 }
-                long at = c.byteOffset() + 4 * (i * c.leading() + j);
-                MemorySegment to = c.segment();
-                float old = beta == 0 ? 0 : beta * to.get(ValueLayout.JAVA_FLOAT, at);
-                to.set(ValueLayout.JAVA_FLOAT, at, (float) (alpha * sum) + old);
+                sum *= p.alpha();
+                if (p.bias().isPresent()) {
+                    sum += get(p.bias().get(), p.type(), 0, j);
+                }
+                if (p.accumulate()) {
+                    sum += get(p.c(), p.result(), i, j);
+                }
+                long at = p.c().byteOffset() + p.result().bytes() * (i * p.c().leading() + j);
+                float[] rounded = {(float) sum};
+                Rows.store(p.c().segment(), p.result(), at, rounded, 0, 1);
             }
         }
     }
 
-    private static float get(Operand operand, int row, int col) {
+    private static double get(Operand operand, DType type, int row, int col) {
         long index =
                 operand.transposed()
                         ? col * operand.leading() + row
                         : row * operand.leading() + col;
-        return operand.segment().get(ValueLayout.JAVA_FLOAT, operand.byteOffset() + 4 * index);
-    }
-
-    @Override
-    public void bf16(
-            int m,
-            int n,
-            int k,
-            float alpha,
-            Operand a,
-            Operand b,
-            float beta,
-            Operand c,
-            boolean bf16Result) {
-        throw new UnsupportedOperationException("these kernels multiply in f32");
+        long at = operand.byteOffset() + type.bytes() * index;
+        return type == DType.F32
+                ? operand.segment().get(ValueLayout.JAVA_FLOAT_UNALIGNED, at)
+                : Float.intBitsToFloat(
+                        operand.segment().get(ValueLayout.JAVA_SHORT_UNALIGNED, at) << 16);
     }
 
     @Override
