@@ -48,8 +48,8 @@ public record DataConfig(
         @Key(
                         doc =
                                 "Tokens of the longest sequence. Longer text is cut there and"
-                                    + " counted in the report; a longer row of token ids is an"
-                                    + " error.",
+                                        + " counted in the report; a longer row of token ids is an"
+                                        + " error.",
                         value = "1024",
                         unit = "tokens",
                         bounds = "[2, inf)",

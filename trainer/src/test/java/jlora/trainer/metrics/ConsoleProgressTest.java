@@ -41,11 +41,11 @@ class ConsoleProgressTest {
         assertEquals(
                 List.of(
                         "step 10/25  epoch 0.10  loss 2.5000  grad_norm 0.7500  lr 0.000200  1500"
-                            + " tok/s  left 0:15",
+                                + " tok/s  left 0:15",
                         "step 20/25  epoch 0.20  loss 2.5000  grad_norm 0.7500  lr 0.000200  1500"
-                            + " tok/s  left 0:05",
+                                + " tok/s  left 0:05",
                         "step 25/25  epoch 0.25  loss 2.5000  grad_norm 0.7500  lr 0.000200  1500"
-                            + " tok/s  left 0:00"),
+                                + " tok/s  left 0:00"),
                 bytes.toString(StandardCharsets.US_ASCII).lines().toList());
     }
 
