@@ -10,7 +10,9 @@ import jlora.runtime.tensor.DType;
  */
 public record Tolerance(double relative, double absolute, String reason) {
     private static final double F32_ULP = 0x1p-23;
-    private static final double BF16_ULP = 0x1p-8;
+
+    /** From one bf16 number to the next: what a sum on either side of a tie makes. */
+    private static final double BF16_ULP = 0x1p-7;
 
     /** The same bits. */
     public static Tolerance exact(String reason) {
@@ -37,7 +39,7 @@ public record Tolerance(double relative, double absolute, String reason) {
         Tolerance sum = f32(stored, terms);
         return operands == DType.BF16
                 ? new Tolerance(
-                        sum.relative + 2 * BF16_ULP,
+                        sum.relative + BF16_ULP,
                         sum.absolute,
                         "intermediate values may be rounded to bf16 before a product")
                 : sum;
