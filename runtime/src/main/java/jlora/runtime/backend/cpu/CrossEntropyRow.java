@@ -100,6 +100,6 @@ final class CrossEntropyRow {
             power.intoArray(values, i);
             sum = sum.add(power);
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        return LaneSums.sum(sum);
     }
 }
