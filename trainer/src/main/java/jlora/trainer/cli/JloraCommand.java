@@ -13,7 +13,15 @@ import picocli.CommandLine.Spec;
         versionProvider = VersionInfo.class,
         mixinStandardHelpOptions = true,
         sortOptions = false,
-        subcommands = {})
+        subcommands = {
+            TrainCommand.class,
+            PlanCommand.class,
+            EvalCommand.class,
+            GenerateCommand.class,
+            InspectCommand.class,
+            DoctorCommand.class,
+            ConfigCommand.class
+        })
 final class JloraCommand implements Runnable {
     @Spec private CommandSpec spec;
 

@@ -24,6 +24,8 @@ public final class Main {
             PrintWriter err,
             String... arguments) {
         commandLine.setOut(out).setErr(err);
+        // Keys of the configuration look like options: they go to the command as they are.
+        commandLine.setUnmatchedOptionsArePositionalParams(true);
         commandLine.setParameterExceptionHandler((failure, _) -> failures.usage(failure));
         commandLine.setExecutionExceptionHandler((failure, _, _) -> failures.report(failure));
         try {

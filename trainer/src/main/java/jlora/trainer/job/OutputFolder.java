@@ -18,7 +18,7 @@ public final class OutputFolder {
                     "model.safetensors",
                     "metrics.jsonl",
                     "trainer_state.json",
-                    "run_config.yaml",
+                    "config.yaml",
                     "report.html");
 
     private final Path path;

@@ -15,6 +15,7 @@ import jlora.trainer.loop.BatchPlans;
 import jlora.trainer.loop.Blueprint;
 import jlora.trainer.loop.Passes;
 import jlora.trainer.loop.Session;
+import jlora.trainer.report.MemoryItem;
 
 /**
  * All the memory and all the arithmetic of a run, known before it starts: the training plan of the largest batch and,
@@ -158,6 +159,11 @@ public final class RunPlan {
 
     public long totalBytes() {
         return items().stream().mapToLong(MemoryItem::bytes).sum();
+    }
+
+    /** Trained elements. */
+    public long trainedParameters() {
+        return blueprint.parameters().elements();
     }
 
     /** Floating-point operations of one optimizer step with the largest batches, the update left out. */

@@ -8,10 +8,10 @@ import jlora.runtime.tensor.Storage;
 import jlora.trainer.data.Batch;
 
 /** Places a step's inputs and fills them from a batch. */
-final class StepMemory {
+public final class StepMemory {
     private StepMemory() {}
 
-    static void place(StepInputs inputs, MemoryArena arena) {
+    public static void place(StepInputs inputs, MemoryArena arena) {
         long offset = 0;
         for (Storage storage : inputs.storages()) {
             arena.place(storage, offset);
@@ -24,7 +24,7 @@ final class StepMemory {
      * @param seed of dropout
      * @param microBatch number of the micro-batch in the run, for dropout
      */
-    static void upload(
+    public static void upload(
             Backend backend, StepInputs inputs, Batch batch, float[] lossScale, long seed, long microBatch) {
         Batch padded = batch.padTo((int) inputs.tokens(), (int) inputs.sequences());
         float[] scale = new float[padded.capacityRows()];

@@ -1,0 +1,32 @@
+package jlora.trainer.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import jlora.trainer.config.Purpose;
+import jlora.trainer.config.RunConfig;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** The configuration of a command: a file, and any key of it on the command line. */
+final class RunOptions {
+    @Option(names = {"-c", "--config"}, paramLabel = "FILE", description = "Run configuration, YAML.")
+    private Optional<Path> file = Optional.empty();
+
+    @Parameters(
+            arity = "0..*",
+            paramLabel = "KEY=VALUE",
+            description = "Any key of the configuration, as --key value, --key=value or key=value.")
+    private List<String> overrides = new ArrayList<>();
+
+    RunConfig load() {
+        return RunConfig.load(file, overrides);
+    }
+
+    RunConfig load(Purpose purpose) {
+        RunConfig config = load();
+        config.require(purpose);
+        return config;
+    }
+}

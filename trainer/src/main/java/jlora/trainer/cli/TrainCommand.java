@@ -1,0 +1,22 @@
+package jlora.trainer.cli;
+
+import jlora.trainer.config.Purpose;
+import jlora.trainer.job.TrainRun;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+@Command(
+        name = "train",
+        description = "Trains an adapter (or, with --method full, all weights) and writes it to output_dir.",
+        mixinStandardHelpOptions = true)
+final class TrainCommand implements Runnable {
+    @Mixin private RunOptions run;
+    @Spec private CommandSpec spec;
+
+    @Override
+    public void run() {
+        new TrainRun(run.load(Purpose.TRAIN), spec.commandLine().getOut()).run();
+    }
+}

@@ -1,0 +1,98 @@
+package jlora.trainer.job;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Locale;
+import jlora.runtime.io.Json;
+import jlora.runtime.model.Model;
+import jlora.trainer.report.MemoryItem;
+
+/** A run's plan as a table for people and as JSON for programs; both say the same. */
+public final class PlanTable {
+    private final Model model;
+    private final RunPlan plan;
+    private final Device device;
+
+    public PlanTable(Model model, RunPlan plan, Device device) {
+        this.model = model;
+        this.plan = plan;
+        this.device = device;
+    }
+
+    private long trained() {
+        return plan.trainedParameters();
+    }
+
+    public String text() {
+        StringBuilder out = new StringBuilder();
+        line(
+                out,
+                "%s, %s parameters, %s trained (%.3f%%)",
+                model.config().modelType(),
+                count(model.weights().parameters()),
+                count(trained()),
+                100.0 * trained() / model.weights().parameters());
+        line(out, "  %-34s %14s", "memory", "");
+        for (MemoryItem item : plan.items()) {
+            line(out, "    %-32s %14s", item.name(), Bytes.text(item.bytes()));
+        }
+        line(out, "    %-32s %14s", "total", Bytes.text(plan.totalBytes()));
+        line(
+                out,
+                "    %-32s %14s  (%s)",
+                plan.totalBytes() <= device.bytes() ? "fits into" : "DOES NOT FIT into",
+                Bytes.text(device.bytes()),
+                device.label());
+        line(out, "  %-34s %14s", "recomputed", plan.microBatch().recomputed());
+        line(out, "  %-34s %14s", "tokens of a step", count(plan.tokensPerStep()));
+        line(out, "  %-34s %14s", "FLOPs of a step", si(plan.flopsPerStep()) + "FLOP");
+        line(out, "  %-34s %14s", "bytes moved in a step", Bytes.text(plan.bytesMovedPerStep()));
+        if (device.bf16Tflops() > 0) {
+            line(
+                    out,
+                    "  %-34s %14s",
+                    "tokens/s at the data sheet's peak",
+                    count((long) (plan.tokensPerStep() * device.bf16Tflops() * 1e12 / plan.flopsPerStep())));
+        }
+        return out.toString();
+    }
+
+    private static void line(StringBuilder out, String format, Object... values) {
+        out.append(String.format(Locale.ROOT, format, values).stripTrailing()).append('\n');
+    }
+
+    private static String count(long value) {
+        return String.format(Locale.ROOT, "%,d", value);
+    }
+
+    private static String si(double value) {
+        String[] units = {"", "k", "M", "G", "T", "P", "E"};
+        int unit = 0;
+        while (value >= 1000 && unit < units.length - 1) {
+            value /= 1000;
+            unit++;
+        }
+        return String.format(Locale.ROOT, "%.2f %s", value, units[unit]);
+    }
+
+    public ObjectNode json() {
+        ObjectNode root = Json.object();
+        root.put("model_type", model.config().modelType());
+        root.put("dtype", model.weights().dtype().torchName());
+        root.put("parameters", model.weights().parameters());
+        root.put("trained_parameters", trained());
+        ArrayNode memory = root.putArray("memory");
+        for (MemoryItem item : plan.items()) {
+            memory.addObject().put("name", item.name()).put("bytes", item.bytes());
+        }
+        root.put("total_bytes", plan.totalBytes());
+        root.put("device", device.name());
+        root.put("device_bytes", device.bytes());
+        root.put("fits", plan.totalBytes() <= device.bytes());
+        root.put("recomputed", plan.microBatch().recomputed());
+        root.put("tokens_per_step", plan.tokensPerStep());
+        root.put("flops_per_step", plan.flopsPerStep());
+        root.put("bytes_moved_per_step", plan.bytesMovedPerStep());
+        return root;
+    }
+}

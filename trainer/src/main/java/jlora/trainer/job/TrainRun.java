@@ -1,0 +1,180 @@
+package jlora.trainer.job;
+
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import jlora.runtime.adapter.lora.LoraAdapter;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.io.AtomicFile;
+import jlora.runtime.io.HuggingFaceFolder;
+import jlora.runtime.io.ModelWriter;
+import jlora.runtime.tensor.DType;
+import jlora.trainer.config.Purpose;
+import jlora.trainer.config.RunConfig;
+import jlora.trainer.loop.Session;
+import jlora.trainer.metrics.ConsoleProgress;
+import jlora.trainer.metrics.EvalMetrics;
+import jlora.trainer.metrics.LoggedSteps;
+import jlora.trainer.metrics.MetricsHistory;
+import jlora.trainer.metrics.MetricsWriter;
+import jlora.trainer.metrics.RunStart;
+import jlora.trainer.metrics.StepListener;
+import jlora.trainer.metrics.StepMetrics;
+import jlora.trainer.metrics.TrainerStateWriter;
+import jlora.trainer.report.ReportData;
+import jlora.trainer.report.ReportPage;
+
+/** The {@code train} command: a {@link TrainJob} with its words to the user and its files. */
+public final class TrainRun {
+    /** Does something with the loaded model before or after training. */
+    @FunctionalInterface
+    public interface Around {
+        void accept(Backend backend, RunModel model);
+    }
+
+    private final RunConfig given;
+    private final PrintWriter out;
+    private Around before = (backend, model) -> {};
+    private Around after = (backend, model) -> {};
+
+    public TrainRun(RunConfig config, PrintWriter out) {
+        this.given = config;
+        this.out = out;
+    }
+
+    public TrainRun before(Around action) {
+        before = action;
+        return this;
+    }
+
+    public TrainRun after(Around action) {
+        after = action;
+        return this;
+    }
+
+    /** Runs to the end and writes everything. */
+    public void run() {
+        given.require(Purpose.TRAIN);
+        OutputFolder folder = OutputFolder.check(given.output().outputDir().orElseThrow(), given.output().overwrite());
+        try (Backend backend = Backends.open(given)) {
+            out.println(backend.describe());
+            DType dtype = RunModel.dtype(given, false);
+            try (TrainJob job = new TrainJob(given, dtype, Backends.memoryLimit(given), Backends.threads(given))) {
+                run(job, backend, folder);
+            }
+        }
+    }
+
+    private void run(TrainJob job, Backend backend, OutputFolder folder) {
+        job.data().notes().forEach(out::println);
+        job.model().model().notices().forEach(notice -> out.println("note: " + notice));
+        Device device = new Device("cpu", "memory limit", job.limit(), 0);
+        out.print(new PlanTable(job.model().model(), job.plan(), device).text());
+        out.flush();
+        job.requireFit();
+        Session session = job.load(backend);
+        before.accept(backend, job.model());
+
+        folder.create();
+        Path path = folder.path();
+        RunConfig config = job.model().config();
+        AtomicFile.write(path.resolve("config.yaml"), config.toYaml().getBytes(StandardCharsets.UTF_8));
+        MetricsHistory history = new MetricsHistory();
+        long start = System.nanoTime();
+        try (MetricsWriter metrics = MetricsWriter.create(path.resolve("metrics.jsonl"))) {
+            StepListener files =
+                    new LoggedSteps(
+                            List.of(metrics, new TrainerStateWriter(path.resolve("trainer_state.json")), history));
+            job.train(new Both(files, ConsoleProgress.onStandardOutput()));
+        }
+        double seconds = (System.nanoTime() - start) / 1e9;
+        save(job, session, path);
+        report(job, backend, history, seconds, path);
+        after.accept(backend, job.model());
+        out.printf(
+                Locale.ROOT,
+                "%s in %s, report in %s%n",
+                job.model().lora().isPresent() ? "Adapter" : "Model",
+                path,
+                path.resolve("report.html"));
+        out.flush();
+    }
+
+    private static void save(TrainJob job, Session session, Path path) {
+        RunModel model = job.model();
+        if (model.lora().isEmpty()) {
+            ModelWriter.write(path, model.folder(), model.model(), session.backend());
+            return;
+        }
+        Optional<String> fingerprint = Optional.empty();
+        if (!model.config().model().randomInit()) {
+            try (HuggingFaceFolder base = HuggingFaceFolder.open(model.folder())) {
+                fingerprint = Optional.of(base.fingerprint());
+            }
+        }
+        LoraAdapter adapter = model.blueprint().adapters().getFirst();
+        SavedAdapter.write(
+                path,
+                model.lora().get(),
+                adapter,
+                session.adapter(adapter),
+                model.linearModules(),
+                fingerprint);
+    }
+
+    private static void report(
+            TrainJob job, Backend backend, MetricsHistory history, double seconds, Path path) {
+        Map<String, String> facts = new LinkedHashMap<>();
+        facts.put("model", job.model().folder().toString());
+        facts.put("architecture", job.model().model().config().modelType());
+        facts.put("device", backend.describe());
+        facts.put("type", job.model().model().weights().dtype().torchName());
+        facts.put("parameters", String.format(Locale.ROOT, "%,d", job.model().model().weights().parameters()));
+        facts.put("trained", String.format(Locale.ROOT, "%,d", job.plan().trainedParameters()));
+        facts.put("seconds", String.format(Locale.ROOT, "%.1f", seconds));
+        facts.put("tokens", String.format(Locale.ROOT, "%,d", history.steps().stream().mapToLong(StepMetrics::tokens).sum()));
+        facts.put("recomputed", job.plan().microBatch().recomputed());
+        ReportPage.write(
+                new ReportData(
+                        "jlora: " + path.getFileName(),
+                        job.model().folder().getFileName() + " on " + backend.describe(),
+                        history.steps(),
+                        history.evaluations(),
+                        job.plan().items(),
+                        job.model().config().settings(),
+                        facts),
+                path.resolve("report.html"));
+    }
+
+    /** Files get one line per logging_steps, the terminal every step. */
+    private record Both(StepListener files, StepListener terminal) implements StepListener {
+        @Override
+        public void started(RunStart start) {
+            files.started(start);
+            terminal.started(start);
+        }
+
+        @Override
+        public void step(StepMetrics metrics) {
+            files.step(metrics);
+            terminal.step(metrics);
+        }
+
+        @Override
+        public void evaluated(EvalMetrics metrics) {
+            files.evaluated(metrics);
+            terminal.evaluated(metrics);
+        }
+
+        @Override
+        public void finished() {
+            terminal.finished();
+            files.finished();
+        }
+    }
+}
