@@ -1,5 +1,10 @@
 package jlora.runtime.io;
 
+import jlora.runtime.JloraException;
+import jlora.runtime.model.Model;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.CheckpointTensor;
+
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -7,12 +12,11 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
-import jlora.runtime.JloraException;
-import jlora.runtime.model.Model;
-import jlora.runtime.tensor.Tensor;
-import jlora.runtime.weight.CheckpointTensor;
 
-/** Streams a checkpoint's tensors into a model's placed weights, each into its rows of the fused weight. */
+/**
+ * Streams a checkpoint's tensors into a model's placed weights, each into its rows of the fused
+ * weight.
+ */
 public final class ModelLoader {
     /** Buffers that older checkpoints carry though they are not weights. */
     private static final Pattern NOT_WEIGHTS =
@@ -21,8 +25,9 @@ public final class ModelLoader {
     private ModelLoader() {}
 
     /**
-     * Finds each of the model's tensors in a checkpoint, under its own name or without the name of the base model in front
-     * ({@code transformer.}, {@code model.}), as checkpoints of the bare base model have it.
+     * Finds each of the model's tensors in a checkpoint, under its own name or without the name of
+     * the base model in front ({@code transformer.}, {@code model.}), as checkpoints of the bare
+     * base model have it.
      *
      * @return checkpoint entries by the model's names
      * @throws JloraException when a tensor is missing, has the wrong shape, or is left over
@@ -92,13 +97,15 @@ public final class ModelLoader {
         Map<String, SafetensorsEntry> entries = match(model, folder);
         List<CheckpointTensor> tensors = model.weights().checkpoint();
         // Tensors are independent, and a copy is bound by the disk or by memory.
-        tensors.parallelStream().forEach(tensor -> {
-            SafetensorsEntry entry = entries.get(tensor.name());
-            if (tensor.transposed() && entry.rank() == 2) {
-                TensorCopy.copyTransposed(entry, tensor.target());
-            } else {
-                TensorCopy.copy(entry, tensor.target());
-            }
-        });
+        tensors.parallelStream()
+                .forEach(
+                        tensor -> {
+                            SafetensorsEntry entry = entries.get(tensor.name());
+                            if (tensor.transposed() && entry.rank() == 2) {
+                                TensorCopy.copyTransposed(entry, tensor.target());
+                            } else {
+                                TensorCopy.copy(entry, tensor.target());
+                            }
+                        });
     }
 }

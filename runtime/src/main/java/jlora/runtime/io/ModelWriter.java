@@ -1,5 +1,11 @@
 package jlora.runtime.io;
 
+import jlora.runtime.backend.Backend;
+import jlora.runtime.model.Model;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.CheckpointTensor;
+
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -8,13 +14,11 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import jlora.runtime.backend.Backend;
-import jlora.runtime.model.Model;
-import jlora.runtime.tensor.DType;
-import jlora.runtime.tensor.Tensor;
-import jlora.runtime.weight.CheckpointTensor;
 
-/** Writes a model as a Hugging Face folder, under the names and in the layout that its checkpoint has. */
+/**
+ * Writes a model as a Hugging Face folder, under the names and in the layout that its checkpoint
+ * has.
+ */
 public final class ModelWriter {
     /** What travels from the base model's folder unchanged. */
     private static final List<String> COMPANIONS =
@@ -29,7 +33,8 @@ public final class ModelWriter {
     private ModelWriter() {}
 
     /**
-     * Writes config, tokenizer and {@code model.safetensors}, the latter in the type that the weights are stored in.
+     * Writes config, tokenizer and {@code model.safetensors}, the latter in the type that the
+     * weights are stored in.
      *
      * @param base the folder whose configuration and tokenizer the model has
      */
@@ -49,15 +54,23 @@ public final class ModelWriter {
             long[] shape =
                     !matrix
                             ? new long[] {t.cols()}
-                            : transposed ? new long[] {t.cols(), t.rows()} : new long[] {t.rows(), t.cols()};
-            writer.tensor(tensor.name(), type(t.dtype()), shape, sink -> {
-                // A tensor at a time in dense form: fused and bordered weights are views with gaps.
-                try (Arena arena = Arena.ofConfined()) {
-                    MemorySegment dense = arena.allocate(t.elements() * t.dtype().bytes(), 16);
-                    backend.download(dense, t);
-                    sink.write(transposed ? transpose(arena, dense, t) : dense);
-                }
-            });
+                            : transposed
+                                    ? new long[] {t.cols(), t.rows()}
+                                    : new long[] {t.rows(), t.cols()};
+            writer.tensor(
+                    tensor.name(),
+                    type(t.dtype()),
+                    shape,
+                    sink -> {
+                        // A tensor at a time in dense form: fused and bordered weights are views
+                        // with gaps.
+                        try (Arena arena = Arena.ofConfined()) {
+                            MemorySegment dense =
+                                    arena.allocate(t.elements() * t.dtype().bytes(), 16);
+                            backend.download(dense, t);
+                            sink.write(transposed ? transpose(arena, dense, t) : dense);
+                        }
+                    });
         }
         writer.write(folder.resolve("model.safetensors"));
     }

@@ -31,7 +31,8 @@ public interface LinearCrossEntropyKernel {
      * @param x [T,K]
      * @param weight [V,K]
      * @param targets i32 [1,T], already shifted: the id that row t has to predict, or −100
-     * @param scale f32 [1,T]: what a row's loss counts, usually 1 / trained tokens of the whole optimizer step
+     * @param scale f32 [1,T]: what a row's loss counts, usually 1 / trained tokens of the whole
+     *     optimizer step
      */
     void forward(
             Tensor loss,

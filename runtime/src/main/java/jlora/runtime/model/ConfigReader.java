@@ -1,8 +1,10 @@
 package jlora.runtime.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.Optional;
+
 import jlora.runtime.JloraException;
+
+import java.util.Optional;
 
 /** Typed access to a config.json, with errors that name the field. */
 public final class ConfigReader {
@@ -19,12 +21,14 @@ public final class ConfigReader {
 
     /** A nested object, such as {@code rope_scaling}; empty when absent or null. */
     public Optional<ConfigReader> object(String key) {
-        return field(key).map(node -> {
-            if (!node.isObject()) {
-                throw bad(key, "an object", node);
-            }
-            return new ConfigReader(where + ": " + key, node);
-        });
+        return field(key)
+                .map(
+                        node -> {
+                            if (!node.isObject()) {
+                                throw bad(key, "an object", node);
+                            }
+                            return new ConfigReader(where + ": " + key, node);
+                        });
     }
 
     public boolean has(String key) {
@@ -44,7 +48,9 @@ public final class ConfigReader {
         if (node.isEmpty()) {
             return otherwise.orElseThrow(() -> missing(key));
         }
-        if (!node.get().canConvertToInt() || !node.get().isIntegralNumber() || node.get().intValue() <= 0) {
+        if (!node.get().canConvertToInt()
+                || !node.get().isIntegralNumber()
+                || node.get().intValue() <= 0) {
             throw bad(key, "a positive integer", node.get());
         }
         return node.get().intValue();
@@ -67,23 +73,25 @@ public final class ConfigReader {
 
     public boolean flag(String key, boolean otherwise) {
         return field(key)
-                .map(node -> {
-                    if (!node.isBoolean()) {
-                        throw bad(key, "true or false", node);
-                    }
-                    return node.booleanValue();
-                })
+                .map(
+                        node -> {
+                            if (!node.isBoolean()) {
+                                throw bad(key, "true or false", node);
+                            }
+                            return node.booleanValue();
+                        })
                 .orElse(otherwise);
     }
 
     public String text(String key, String otherwise) {
         return field(key)
-                .map(node -> {
-                    if (!node.isTextual()) {
-                        throw bad(key, "a string", node);
-                    }
-                    return node.textValue();
-                })
+                .map(
+                        node -> {
+                            if (!node.isTextual()) {
+                                throw bad(key, "a string", node);
+                            }
+                            return node.textValue();
+                        })
                 .orElse(otherwise);
     }
 
@@ -95,15 +103,26 @@ public final class ConfigReader {
     /** A field whose value this architecture cannot honour. */
     public JloraException unsupported(String key, String value, String supported) {
         return JloraException.usage(
-                where + ": " + key + " " + value + " is not supported; jlora supports " + supported + ".");
+                where
+                        + ": "
+                        + key
+                        + " "
+                        + value
+                        + " is not supported; jlora supports "
+                        + supported
+                        + ".");
     }
 
     private JloraException missing(String key) {
         return JloraException.corrupt(
-                where + ": the field " + key + " is missing; take the config.json that belongs to the checkpoint.");
+                where
+                        + ": the field "
+                        + key
+                        + " is missing; take the config.json that belongs to the checkpoint.");
     }
 
     private JloraException bad(String key, String wanted, JsonNode node) {
-        return JloraException.corrupt(where + ": " + key + " must be " + wanted + ", but is " + node + ".");
+        return JloraException.corrupt(
+                where + ": " + key + " must be " + wanted + ", but is " + node + ".");
     }
 }

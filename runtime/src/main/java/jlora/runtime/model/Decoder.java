@@ -1,14 +1,5 @@
 package jlora.runtime.model;
 
-import java.lang.foreign.MemorySegment;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Deque;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.op.Attention;
@@ -22,9 +13,19 @@ import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.Placement;
 
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
 /**
- * Generates from one sequence with a cache of keys and values. The prompt goes in by chunks, then one token at a time;
- * plans are traced once per chunk size.
+ * Generates from one sequence with a cache of keys and values. The prompt goes in by chunks, then
+ * one token at a time; plans are traced once per chunk size.
  */
 public final class Decoder implements AutoCloseable {
     private static final int CHUNK = 256;
@@ -52,7 +53,9 @@ public final class Decoder implements AutoCloseable {
     public Decoder(Backend backend, Model model, int capacity, int adapter) {
         if (capacity < 1 || capacity > model.config().maxPositions()) {
             throw new IllegalArgumentException(
-                    capacity + " tokens where the model has positions for " + model.config().maxPositions());
+                    capacity
+                            + " tokens where the model has positions for "
+                            + model.config().maxPositions());
         }
         this.backend = backend;
         this.model = model;
@@ -71,8 +74,16 @@ public final class Decoder implements AutoCloseable {
         Pass largest = trace(chunk(Math.min(CHUNK, capacity)));
         Pass single = trace(1);
         try {
-            arenas.push(Placement.allocate(backend, "key/value cache", caches.stream().map(Tensor::storage).toList()));
-            arenas.push(Placement.allocate(backend, "decoder state", List.of(cached.storage(), lastRow.storage())));
+            arenas.push(
+                    Placement.allocate(
+                            backend,
+                            "key/value cache",
+                            caches.stream().map(Tensor::storage).toList()));
+            arenas.push(
+                    Placement.allocate(
+                            backend,
+                            "decoder state",
+                            List.of(cached.storage(), lastRow.storage())));
             activations =
                     backend.allocate(
                             "decoder activations",
@@ -103,7 +114,14 @@ public final class Decoder implements AutoCloseable {
                         in,
                         (t, layer, qkv, shape, pad) ->
                                 Attention.cached(
-                                        t, qkv, caches.get(layer), in.cuSeqlens(), cached, shape, capacity, pad));
+                                        t,
+                                        qkv,
+                                        caches.get(layer),
+                                        in.cuSeqlens(),
+                                        cached,
+                                        shape,
+                                        capacity,
+                                        pad));
         // A look-up of one row: only the last token's logits are wanted.
         Tensor last = Embedding.apply(trace, lastRow, lastRow, hidden, Optional.empty());
         Tensor logits = Linear.logits(trace, last, model.head());
@@ -132,7 +150,8 @@ public final class Decoder implements AutoCloseable {
     /** Appends tokens and returns the logits [V] of what follows them. */
     public float[] append(int... ids) {
         if (ids.length == 0 || length + ids.length > capacity) {
-            throw new IllegalArgumentException(ids.length + " tokens after " + length + " of " + capacity);
+            throw new IllegalArgumentException(
+                    ids.length + " tokens after " + length + " of " + capacity);
         }
         float[] logits = null;
         for (int from = 0; from < ids.length; from += CHUNK) {
@@ -142,11 +161,14 @@ public final class Decoder implements AutoCloseable {
     }
 
     private float[] run(int[] ids) {
-        Pass pass = passes.computeIfAbsent(chunk(ids.length), tokens -> {
-            Pass traced = trace(tokens);
-            bind(traced);
-            return traced;
-        });
+        Pass pass =
+                passes.computeIfAbsent(
+                        chunk(ids.length),
+                        tokens -> {
+                            Pass traced = trace(tokens);
+                            bind(traced);
+                            return traced;
+                        });
         int tokens = (int) pass.inputs.tokens();
         int[] positions = new int[tokens];
         int[] adapters = new int[tokens];

@@ -1,6 +1,5 @@
 package jlora.runtime.model;
 
-import java.util.List;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.nn.StepInputs;
@@ -9,9 +8,17 @@ import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ModelWeights;
 import jlora.runtime.weight.Parameter;
 
-/** A causal language model: what weights it has, and how tokens become hidden states. Tracing it computes nothing. */
+import java.util.List;
+
+/**
+ * A causal language model: what weights it has, and how tokens become hidden states. Tracing it
+ * computes nothing.
+ */
 public interface Model {
-    /** How the attention of one layer is computed: over a packed batch, or with a cache of earlier keys and values. */
+    /**
+     * How the attention of one layer is computed: over a packed batch, or with a cache of earlier
+     * keys and values.
+     */
     @FunctionalInterface
     interface AttentionCall {
         /**
@@ -34,7 +41,10 @@ public interface Model {
 
     AttentionShape attentionShape();
 
-    /** Fills the small tables that the architecture computes (rotary frequencies), once memory is placed. */
+    /**
+     * Fills the small tables that the architecture computes (rotary frequencies), once memory is
+     * placed.
+     */
     void fillConstants(jlora.runtime.backend.Backend backend);
 
     /** The hidden states [T,C] that the output head reads, the final norm included. */
@@ -43,6 +53,9 @@ public interface Model {
     /** The output head [V,C]. */
     Tensor head();
 
-    /** What the checkpoint asks for that training here does not do, one sentence each; shown to the user. */
+    /**
+     * What the checkpoint asks for that training here does not do, one sentence each; shown to the
+     * user.
+     */
     List<String> notices();
 }

@@ -1,14 +1,19 @@
 package jlora.runtime.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.Map;
-import java.util.TreeMap;
+
 import jlora.runtime.JloraException;
 import jlora.runtime.model.gpt2.Gpt2Model;
 import jlora.runtime.model.llama.LlamaModel;
 import jlora.runtime.tensor.DType;
 
-/** The architectures that jlora knows, by the {@code model_type} of config.json. A new one is one line here. */
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * The architectures that jlora knows, by the {@code model_type} of config.json. A new one is one
+ * line here.
+ */
 public final class Models {
     /** Declares a model's weights from its configuration. */
     @FunctionalInterface

@@ -1,13 +1,15 @@
 package jlora.runtime.model;
 
+import jlora.runtime.weight.RandomStream;
+
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
-import jlora.runtime.weight.RandomStream;
 
 /**
- * Chooses the next token: the likeliest at temperature 0, else at random from the smallest set of tokens whose probability
- * reaches top-p (nucleus sampling, arXiv 1904.09751). Not for use by several threads.
+ * Chooses the next token: the likeliest at temperature 0, else at random from the smallest set of
+ * tokens whose probability reaches top-p (nucleus sampling, arXiv 1904.09751). Not for use by
+ * several threads.
  */
 public final class Sampler {
     private final double temperature;

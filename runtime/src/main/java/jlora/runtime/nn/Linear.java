@@ -1,9 +1,5 @@
 package jlora.runtime.nn;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
-import java.util.function.Supplier;
 import jlora.runtime.op.Border;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
@@ -11,9 +7,15 @@ import jlora.runtime.weight.BorderedWeight;
 import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
+
 /**
- * A linear layer over a bordered weight. It may fuse several modules of the checkpoint that read the same input (q, k and
- * v; gate and up): each keeps its own name, its own adapters and its own tensors in files.
+ * A linear layer over a bordered weight. It may fuse several modules of the checkpoint that read
+ * the same input (q, k and v; gate and up): each keeps its own name, its own adapters and its own
+ * tensors in files.
  */
 public final class Linear {
     /**
@@ -33,7 +35,11 @@ public final class Linear {
     private boolean bordersIgnored;
 
     private Linear(
-            String name, BorderedWeight weight, Optional<Tensor> bias, List<Part> parts, boolean conv1d) {
+            String name,
+            BorderedWeight weight,
+            Optional<Tensor> bias,
+            List<Part> parts,
+            boolean conv1d) {
         this.name = name;
         this.weight = weight;
         this.bias = bias;
@@ -76,7 +82,8 @@ public final class Linear {
 
         public Linear build() {
             BorderedWeight weight = weights.bordered(name + ".weight", out, in);
-            Optional<Tensor> vector = bias ? Optional.of(weights.plain(name + ".bias", 1, out)) : Optional.empty();
+            Optional<Tensor> vector =
+                    bias ? Optional.of(weights.plain(name + ".bias", 1, out)) : Optional.empty();
             for (Part part : parts) {
                 Supplier<Tensor> rows = () -> weight.weight().rows(part.outFrom, part.out);
                 weights.inCheckpoint(part.module + ".weight", rows, conv1d, Init.NORMAL);

@@ -1,6 +1,5 @@
 package jlora.runtime.nn;
 
-import java.util.List;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
@@ -8,9 +7,12 @@ import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.Placement;
 
+import java.util.List;
+
 /**
- * What changes from one run of a plan to the next: a packed batch of T tokens in at most S sequences, and the state of
- * the dropout generator. All small, all data, so that a plan serves every batch of its shape.
+ * What changes from one run of a plan to the next: a packed batch of T tokens in at most S
+ * sequences, and the state of the dropout generator. All small, all data, so that a plan serves
+ * every batch of its shape.
  *
  * @param ids i32 [1,T]
  * @param positions i32 [1,T]
@@ -58,7 +60,8 @@ public record StepInputs(
     }
 
     public List<Storage> storages() {
-        return List.of(ids, positions, targets, lossScale, cuSeqlens, keyMask, adapterOfRow, rng).stream()
+        return List.of(ids, positions, targets, lossScale, cuSeqlens, keyMask, adapterOfRow, rng)
+                .stream()
                 .map(Tensor::storage)
                 .toList();
     }

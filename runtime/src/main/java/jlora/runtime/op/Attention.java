@@ -1,13 +1,17 @@
 package jlora.runtime.op;
 
-import java.util.List;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
-/** Records {@link jlora.runtime.kernel.AttentionKernel} and {@link jlora.runtime.kernel.CachedAttentionKernel}. */
+import java.util.List;
+
+/**
+ * Records {@link jlora.runtime.kernel.AttentionKernel} and {@link
+ * jlora.runtime.kernel.CachedAttentionKernel}.
+ */
 public final class Attention {
     private Attention() {}
 
@@ -29,7 +33,8 @@ public final class Attention {
             long pad) {
         Check.cols("attention", qkv, shape.fusedCols());
         Check.shape("attention", keyMask, 1, qkv.rows());
-        Tensor out = trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
+        Tensor out =
+                trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
         Tensor lse = trace.activation("attention.lse", DType.F32, qkv.rows(), shape.heads(), 0, 0);
         long span = shape.window() == 0 ? longest : Math.min(longest, 2L * shape.window());
         long flops = 2 * qkv.rows() * span * shape.queryCols();
@@ -38,20 +43,28 @@ public final class Attention {
                                 "attention",
                                 List.of(qkv, cuSeqlens, keyMask),
                                 List.of(out, lse),
-                                b -> b.attention().forward(out, lse, qkv, cuSeqlens, keyMask, shape))
+                                b ->
+                                        b.attention()
+                                                .forward(out, lse, qkv, cuSeqlens, keyMask, shape))
                         .flops(flops));
-        trace.backward(List.of(qkv), List.of(out), g -> {
-            Tensor dOut = g.of(out);
-            Tensor dQkv = g.only(qkv);
-            g.step(
-                    Step.of(
-                                    "attention.backward",
-                                    List.of(dOut, out, lse, qkv, cuSeqlens, keyMask),
-                                    List.of(dQkv),
-                                    b -> b.attention()
-                                            .backward(dQkv, dOut, out, lse, qkv, cuSeqlens, keyMask, shape))
-                            .flops(5 * flops / 2));
-        });
+        trace.backward(
+                List.of(qkv),
+                List.of(out),
+                g -> {
+                    Tensor dOut = g.of(out);
+                    Tensor dQkv = g.only(qkv);
+                    g.step(
+                            Step.of(
+                                            "attention.backward",
+                                            List.of(dOut, out, lse, qkv, cuSeqlens, keyMask),
+                                            List.of(dQkv),
+                                            b ->
+                                                    b.attention()
+                                                            .backward(
+                                                                    dQkv, dOut, out, lse, qkv,
+                                                                    cuSeqlens, keyMask, shape))
+                                    .flops(5 * flops / 2));
+                });
         return out;
     }
 
@@ -67,13 +80,18 @@ public final class Attention {
             long pad) {
         Check.cols("cached_attention", qkv, shape.fusedCols());
         Check.cols("cached_attention", cache, 2L * shape.keyCols());
-        Tensor out = trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
+        Tensor out =
+                trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
         trace.step(
                 Step.of(
                                 "cached_attention",
                                 List.of(qkv, cache, cuSeqlens, cached),
                                 List.of(out, cache),
-                                b -> b.cachedAttention().forward(out, cache, qkv, cuSeqlens, cached, shape, capacity))
+                                b ->
+                                        b.cachedAttention()
+                                                .forward(
+                                                        out, cache, qkv, cuSeqlens, cached, shape,
+                                                        capacity))
                         .flops(4L * qkv.rows() * capacity * shape.queryCols()));
         return out;
     }

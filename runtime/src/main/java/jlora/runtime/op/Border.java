@@ -1,12 +1,13 @@
 package jlora.runtime.op;
 
-import java.util.Arrays;
-import java.util.List;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Arrays;
+import java.util.List;
+
 /**
- * The low-rank part of a bordered weight, as views of the one buffer that holds it: W [N,K] with s·B [N,R] to its right
- * and A [R,K] below.
+ * The low-rank part of a bordered weight, as views of the one buffer that holds it: W [N,K] with
+ * s·B [N,R] to its right and A [R,K] below.
  *
  * @param a [R,K]
  * @param b [N,R], already scaled
@@ -28,7 +29,14 @@ public record Border(Tensor a, Tensor b, Tensor weightAndB, Tensor weightAndA, L
      * @param stream tells this block's dropout masks from others'
      */
     public record Block(
-            Tensor a, Tensor b, int adapter, long outFrom, long rankFrom, float scale, float dropout, int stream) {}
+            Tensor a,
+            Tensor b,
+            int adapter,
+            long outFrom,
+            long rankFrom,
+            float scale,
+            float dropout,
+            int stream) {}
 
     public Border {
         blocks = List.copyOf(blocks);

@@ -1,14 +1,18 @@
 package jlora.runtime.op;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
-/** Records token (and learned position) embeddings; see {@link jlora.runtime.kernel.EmbeddingKernel}. */
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Records token (and learned position) embeddings; see {@link
+ * jlora.runtime.kernel.EmbeddingKernel}.
+ */
 public final class Embedding {
     private Embedding() {}
 
@@ -18,7 +22,11 @@ public final class Embedding {
      * @return [T,C]
      */
     public static Tensor apply(
-            Trace trace, Tensor ids, Tensor positions, Tensor table, Optional<Tensor> positionTable) {
+            Trace trace,
+            Tensor ids,
+            Tensor positions,
+            Tensor table,
+            Optional<Tensor> positionTable) {
         Check.type("embedding", ids, DType.I32);
         Check.shape("embedding", positions, 1, ids.cols());
         positionTable.ifPresent(p -> Check.cols("embedding", p, table.cols()));
@@ -33,20 +41,30 @@ public final class Embedding {
                         b -> b.embedding().forward(out, ids, positions, table, positionTable)));
         List<Tensor> inputs = new ArrayList<>(List.of(table));
         positionTable.ifPresent(inputs::add);
-        trace.backward(inputs, List.of(out), g -> {
-            Tensor dOut = g.of(out);
-            var dTable = g.parameter(table);
-            var dPositions = positionTable.flatMap(g::parameter);
-            List<Tensor> writes = new ArrayList<>();
-            dTable.ifPresent(d -> writes.add(d.tensor()));
-            dPositions.ifPresent(d -> writes.add(d.tensor()));
-            g.step(
-                    Step.of(
-                            "embedding.backward",
-                            List.of(dOut, ids, positions),
-                            writes,
-                            b -> b.embedding().backward(dTable, dPositions, dOut, ids, positions)));
-        });
+        trace.backward(
+                inputs,
+                List.of(out),
+                g -> {
+                    Tensor dOut = g.of(out);
+                    var dTable = g.parameter(table);
+                    var dPositions = positionTable.flatMap(g::parameter);
+                    List<Tensor> writes = new ArrayList<>();
+                    dTable.ifPresent(d -> writes.add(d.tensor()));
+                    dPositions.ifPresent(d -> writes.add(d.tensor()));
+                    g.step(
+                            Step.of(
+                                    "embedding.backward",
+                                    List.of(dOut, ids, positions),
+                                    writes,
+                                    b ->
+                                            b.embedding()
+                                                    .backward(
+                                                            dTable,
+                                                            dPositions,
+                                                            dOut,
+                                                            ids,
+                                                            positions)));
+                });
         return out;
     }
 }

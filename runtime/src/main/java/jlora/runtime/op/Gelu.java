@@ -1,10 +1,11 @@
 package jlora.runtime.op;
 
-import java.util.List;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.List;
 
 /** Records {@link GeluKernel}. */
 public final class Gelu {
@@ -20,13 +21,20 @@ public final class Gelu {
                 Step.of("gelu", List.of(x), List.of(out), b -> b.gelu().forward(out, x, form))
                         .flops(10 * x.elements())
                         .markCheap());
-        trace.backward(List.of(x), List.of(out), g -> {
-            Tensor dOut = g.of(out);
-            Tensor dx = g.only(x);
-            g.step(
-                    Step.of("gelu.backward", List.of(dOut, x), List.of(dx), b -> b.gelu().backward(dx, dOut, x, form))
-                            .flops(16 * x.elements()));
-        });
+        trace.backward(
+                List.of(x),
+                List.of(out),
+                g -> {
+                    Tensor dOut = g.of(out);
+                    Tensor dx = g.only(x);
+                    g.step(
+                            Step.of(
+                                            "gelu.backward",
+                                            List.of(dOut, x),
+                                            List.of(dx),
+                                            b -> b.gelu().backward(dx, dOut, x, form))
+                                    .flops(16 * x.elements()));
+                });
         return out;
     }
 }

@@ -1,12 +1,13 @@
 package jlora.runtime.op;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 
 /** Records {@link jlora.runtime.kernel.LayerNormKernel}. */
 public final class LayerNorm {
@@ -30,7 +31,8 @@ public final class LayerNorm {
         residual.ifPresent(r -> Check.shape("layer_norm", r, x.rows(), x.cols()));
         Tensor out = trace.activation(name, trace.dtype(), x.rows(), x.cols(), pad, 0);
         Tensor stats = trace.activation(name + ".stats", DType.F32, x.rows(), 2, 0, 0);
-        Optional<Tensor> written = residual.map(r -> trace.activation(name + ".sum", x.rows(), x.cols()));
+        Optional<Tensor> written =
+                residual.map(r -> trace.activation(name + ".sum", x.rows(), x.cols()));
         Tensor sum = written.orElse(x);
         List<Tensor> reads = new ArrayList<>(List.of(x, weight, bias));
         residual.ifPresent(reads::add);
@@ -41,39 +43,59 @@ public final class LayerNorm {
                         "layer_norm",
                         List.of(sum, weight, bias),
                         List.of(out, stats),
-                        b -> b.layerNorm()
-                                .forward(out, stats, Optional.empty(), sum, Optional.empty(), weight, bias, eps));
+                        b ->
+                                b.layerNorm()
+                                        .forward(
+                                                out,
+                                                stats,
+                                                Optional.empty(),
+                                                sum,
+                                                Optional.empty(),
+                                                weight,
+                                                bias,
+                                                eps));
         trace.step(
                 Step.of(
                                 "layer_norm",
                                 reads,
                                 writes,
-                                b -> b.layerNorm().forward(out, stats, written, x, residual, weight, bias, eps))
+                                b ->
+                                        b.layerNorm()
+                                                .forward(
+                                                        out, stats, written, x, residual, weight,
+                                                        bias, eps))
                         .flops(7 * x.elements())
                         .markCheap()
                         .withReplay(again));
 
         List<Tensor> outputs = new ArrayList<>(List.of(out));
         written.ifPresent(outputs::add);
-        trace.backward(reads, outputs, g -> {
-            Tensor dOut = g.of(out);
-            Optional<Tensor> dSum = g.maybe(sum);
-            Tensor dx = g.ofSum(x, residual);
-            var dWeight = g.parameter(weight);
-            var dBias = g.parameter(bias);
-            List<Tensor> from = new ArrayList<>(List.of(dOut, sum, weight, stats));
-            dSum.ifPresent(from::add);
-            List<Tensor> to = new ArrayList<>(List.of(dx));
-            dWeight.ifPresent(d -> to.add(d.tensor()));
-            dBias.ifPresent(d -> to.add(d.tensor()));
-            g.step(
-                    Step.of(
-                                    "layer_norm.backward",
-                                    from,
-                                    to,
-                                    b -> b.layerNorm().backward(dx, dWeight, dBias, dOut, dSum, sum, weight, stats))
-                            .flops(11 * x.elements()));
-        });
+        trace.backward(
+                reads,
+                outputs,
+                g -> {
+                    Tensor dOut = g.of(out);
+                    Optional<Tensor> dSum = g.maybe(sum);
+                    Tensor dx = g.ofSum(x, residual);
+                    var dWeight = g.parameter(weight);
+                    var dBias = g.parameter(bias);
+                    List<Tensor> from = new ArrayList<>(List.of(dOut, sum, weight, stats));
+                    dSum.ifPresent(from::add);
+                    List<Tensor> to = new ArrayList<>(List.of(dx));
+                    dWeight.ifPresent(d -> to.add(d.tensor()));
+                    dBias.ifPresent(d -> to.add(d.tensor()));
+                    g.step(
+                            Step.of(
+                                            "layer_norm.backward",
+                                            from,
+                                            to,
+                                            b ->
+                                                    b.layerNorm()
+                                                            .backward(
+                                                                    dx, dWeight, dBias, dOut, dSum,
+                                                                    sum, weight, stats))
+                                    .flops(11 * x.elements()));
+                });
         return new Normed(sum, out);
     }
 }

@@ -1,8 +1,5 @@
 package jlora.runtime.op;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.plan.Gradients;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
@@ -10,8 +7,13 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
 /**
- * Records a product with a bordered weight (arXiv 2106.09685, equation 3: h = W·x + s·B·A·x), forward and backward.
+ * Records a product with a bordered weight (arXiv 2106.09685, equation 3: h = W·x + s·B·A·x),
+ * forward and backward.
  *
  * <pre>
  *   U  = X·Aᵀ          into the columns behind X        Y  = [X|U]·[W|sB]ᵀ   one product of depth K+R
@@ -19,7 +21,8 @@ import jlora.runtime.tensor.Tensor;
  *   dA = dUᵀ·X,  dB = s·dYᵀ·U
  * </pre>
  *
- * With dropout, U sees masked inputs and W does not, so dX takes its low-rank term separately: dX = dY·W + mask∘(dU·A).
+ * With dropout, U sees masked inputs and W does not, so dX takes its low-rank term separately: dX =
+ * dY·W + mask∘(dU·A).
  */
 public final class Linear {
     private final Trace trace;
@@ -98,12 +101,17 @@ public final class Linear {
         List<Tensor> reads = new ArrayList<>(List.of(input, matrix));
         bias.ifPresent(reads::add);
         trace.step(
-                Step.of("linear", reads, List.of(y), b -> b.linear().forward(y, input, matrix, bias))
+                Step.of(
+                                "linear",
+                                reads,
+                                List.of(y),
+                                b -> b.linear().forward(y, input, matrix, bias))
                         .flops(product(matrix.rows(), matrix.cols())));
 
         List<Tensor> inputs = new ArrayList<>(List.of(x, weight));
         bias.ifPresent(inputs::add);
-        border.ifPresent(all -> all.blocks().forEach(block -> inputs.addAll(List.of(block.a(), block.b()))));
+        border.ifPresent(
+                all -> all.blocks().forEach(block -> inputs.addAll(List.of(block.a(), block.b()))));
         trace.backward(inputs, List.of(y), g -> backward(g, g.of(y)));
         return y;
     }
@@ -124,11 +132,13 @@ public final class Linear {
                             .flops(product(low.rank(), x.cols()))
                             .markCheap());
         } else {
-            // Border columns that no block owns are multiplied by zero weights, but must not hold NaN.
+            // Border columns that no block owns are multiplied by zero weights, but must not hold
+            // NaN.
             long used = 0;
             for (Border.Block block : low.blocks()) {
                 if (block.rankFrom() != used) {
-                    throw new IllegalStateException(name + ": blocks of the border are not adjacent");
+                    throw new IllegalStateException(
+                            name + ": blocks of the border are not adjacent");
                 }
                 used += block.a().rows();
                 Tensor masked = trace.workspace(name + ".dropout", x.dtype(), x.rows(), x.cols());
@@ -142,7 +152,13 @@ public final class Linear {
                                         List.of(x, a, rng),
                                         List.of(masked, part),
                                         b -> {
-                                            b.dropout().forward(masked, x, block.dropout(), rng, block.stream());
+                                            b.dropout()
+                                                    .forward(
+                                                            masked,
+                                                            x,
+                                                            block.dropout(),
+                                                            rng,
+                                                            block.stream());
                                             b.linear().forward(part, masked, a, Optional.empty());
                                         })
                                 .flops(product(width, x.cols()))
@@ -168,7 +184,8 @@ public final class Linear {
 
     private void backward(Gradients g, Tensor dy) {
         border.ifPresent(low -> lowRankBackward(g, low, dy));
-        g.parameter(weight).ifPresent(d -> weightBackward(g, d, dy, x, 1, "linear.backward_weight"));
+        g.parameter(weight)
+                .ifPresent(d -> weightBackward(g, d, dy, x, 1, "linear.backward_weight"));
         bias.flatMap(g::parameter)
                 .ifPresent(
                         d ->
@@ -183,7 +200,8 @@ public final class Linear {
         }
     }
 
-    private void weightBackward(Gradients g, Grad into, Tensor dOut, Tensor in, float scale, String label) {
+    private void weightBackward(
+            Gradients g, Grad into, Tensor dOut, Tensor in, float scale, String label) {
         g.step(
                 Step.of(
                                 label,
@@ -205,11 +223,19 @@ public final class Linear {
         maskRows(low, du, g::step);
         Tensor u = x.columns(x.cols(), low.rank());
         for (Border.Block block : low.blocks()) {
-            g.parameter(block.b()).ifPresent(d -> {
-                Tensor dyOfModule = dy.columns(block.outFrom(), block.b().rows());
-                Tensor uOfBlock = u.columns(block.rankFrom(), block.b().cols());
-                weightBackward(g, d, dyOfModule, uOfBlock, block.scale(), "linear.backward_lora_b");
-            });
+            g.parameter(block.b())
+                    .ifPresent(
+                            d -> {
+                                Tensor dyOfModule = dy.columns(block.outFrom(), block.b().rows());
+                                Tensor uOfBlock = u.columns(block.rankFrom(), block.b().cols());
+                                weightBackward(
+                                        g,
+                                        d,
+                                        dyOfModule,
+                                        uOfBlock,
+                                        block.scale(),
+                                        "linear.backward_lora_b");
+                            });
         }
         if (dropout) {
             for (Border.Block block : low.blocks()) {
@@ -220,7 +246,10 @@ public final class Linear {
         }
     }
 
-    /** dA of adjacent blocks whose gradients are adjacent too (q, k and v are) is one product: X is read once. */
+    /**
+     * dA of adjacent blocks whose gradients are adjacent too (q, k and v are) is one product: X is
+     * read once.
+     */
     private void backwardA(Gradients g, Border low, Tensor du) {
         List<Border.Block> blocks = low.blocks();
         for (int i = 0; i < blocks.size(); ) {
@@ -236,7 +265,8 @@ public final class Linear {
                 Optional<Grad> next = g.parameter(blocks.get(i).a());
                 if (next.isEmpty()
                         || next.get().tensor().storage() != gradient.storage()
-                        || next.get().tensor().offset() != gradient.offset() + rows * gradient.cols()
+                        || next.get().tensor().offset()
+                                != gradient.offset() + rows * gradient.cols()
                         || blocks.get(i).rankFrom() != from + rows) {
                     break;
                 }
@@ -251,7 +281,13 @@ public final class Linear {
                             gradient.cols(),
                             gradient.offset(),
                             gradient.cols());
-            weightBackward(g, Grad.accumulate(together), du.columns(from, rows), x, 1, "linear.backward_lora_a");
+            weightBackward(
+                    g,
+                    Grad.accumulate(together),
+                    du.columns(from, rows),
+                    x,
+                    1,
+                    "linear.backward_lora_a");
         }
     }
 
@@ -264,7 +300,13 @@ public final class Linear {
                                 List.of(duOfBlock, x, rng),
                                 List.of(masked, into.tensor()),
                                 b -> {
-                                    b.dropout().forward(masked, x, block.dropout(), rng, block.stream());
+                                    b.dropout()
+                                            .forward(
+                                                    masked,
+                                                    x,
+                                                    block.dropout(),
+                                                    rng,
+                                                    block.stream());
                                     b.linear().backwardWeight(into, duOfBlock, masked, 1);
                                 })
                         .flops(2 * x.rows() * into.tensor().elements()));
@@ -300,10 +342,15 @@ public final class Linear {
                                 List.of(du, block.a(), rng, dx),
                                 List.of(lowRank, dx),
                                 b -> {
-                                    b.linear().backwardInput(Grad.overwrite(lowRank), du, block.a());
+                                    b.linear()
+                                            .backwardInput(Grad.overwrite(lowRank), du, block.a());
                                     b.dropout()
                                             .backward(
-                                                    Grad.accumulate(dx), lowRank, block.dropout(), rng, block.stream());
+                                                    Grad.accumulate(dx),
+                                                    lowRank,
+                                                    block.dropout(),
+                                                    rng,
+                                                    block.stream());
                                 })
                         .flops(product(block.a().rows(), x.cols())));
     }

@@ -1,14 +1,14 @@
 package jlora.runtime.op;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.kernel.LinearCrossEntropyKernel.Workspace;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.ArrayList;
+import java.util.List;
 
 /** Records {@link jlora.runtime.kernel.LinearCrossEntropyKernel}. */
 public final class LinearCrossEntropy {
@@ -34,10 +34,12 @@ public final class LinearCrossEntropy {
         Check.cols("linear_cross_entropy", weight, x.cols());
         Check.shape("linear_cross_entropy", targets, 1, x.rows());
         Check.shape("linear_cross_entropy", scale, 1, x.rows());
-        boolean gradient = trace.training() && (trace.needsGradient(x) || trace.needsGradient(weight));
+        boolean gradient =
+                trace.training() && (trace.needsGradient(x) || trace.needsGradient(weight));
         Workspace work = workspace(trace, x, weight, Math.min(chunk, x.rows()));
         List<Tensor> reads = List.of(x, weight, targets, scale);
-        List<Tensor> writes = new ArrayList<>(List.of(loss, work.logits(), work.rows(), work.dRows()));
+        List<Tensor> writes =
+                new ArrayList<>(List.of(loss, work.logits(), work.rows(), work.dRows()));
         if (work.dLogits() != work.logits()) {
             writes.add(work.dLogits());
         }
@@ -48,8 +50,16 @@ public final class LinearCrossEntropy {
                                     "linear_cross_entropy",
                                     reads,
                                     writes,
-                                    b -> b.linearCrossEntropy()
-                                            .forward(loss, x, weight, targets, scale, labelSmoothing, work))
+                                    b ->
+                                            b.linearCrossEntropy()
+                                                    .forward(
+                                                            loss,
+                                                            x,
+                                                            weight,
+                                                            targets,
+                                                            scale,
+                                                            labelSmoothing,
+                                                            work))
                             .flops(flops));
             return;
         }
@@ -63,19 +73,30 @@ public final class LinearCrossEntropy {
                                 "linear_cross_entropy",
                                 reads,
                                 writes,
-                                b -> b.linearCrossEntropy()
-                                        .forwardBackward(
-                                                loss, dx, dWeight, x, weight, targets, scale, labelSmoothing, work))
+                                b ->
+                                        b.linearCrossEntropy()
+                                                .forwardBackward(
+                                                        loss,
+                                                        dx,
+                                                        dWeight,
+                                                        x,
+                                                        weight,
+                                                        targets,
+                                                        scale,
+                                                        labelSmoothing,
+                                                        work))
                         .flops(dWeight.isPresent() ? 3 * flops : 2 * flops));
         trace.given(x, dx);
     }
 
     private static Workspace workspace(Trace trace, Tensor x, Tensor weight, long chunk) {
-        Tensor logits = Tensor.dense("logits", Storage.Role.LOGITS, DType.F32, chunk, weight.rows());
+        Tensor logits =
+                Tensor.dense("logits", Storage.Role.LOGITS, DType.F32, chunk, weight.rows());
         Tensor dLogits =
                 x.dtype() == DType.F32
                         ? logits
-                        : Tensor.dense("d(logits)", Storage.Role.LOGITS, x.dtype(), chunk, weight.rows());
+                        : Tensor.dense(
+                                "d(logits)", Storage.Role.LOGITS, x.dtype(), chunk, weight.rows());
         return new Workspace(
                 logits,
                 dLogits,

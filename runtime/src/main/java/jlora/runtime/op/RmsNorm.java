@@ -1,12 +1,13 @@
 package jlora.runtime.op;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 
 /** Records {@link jlora.runtime.kernel.RmsNormKernel}. */
 public final class RmsNorm {
@@ -17,12 +18,19 @@ public final class RmsNorm {
      * @param pad columns behind each output row for the low-rank part of the product that reads it
      */
     public static Normed apply(
-            Trace trace, String name, Tensor x, Optional<Tensor> residual, Tensor weight, float eps, long pad) {
+            Trace trace,
+            String name,
+            Tensor x,
+            Optional<Tensor> residual,
+            Tensor weight,
+            float eps,
+            long pad) {
         Check.cols("rms_norm", weight, x.cols());
         residual.ifPresent(r -> Check.shape("rms_norm", r, x.rows(), x.cols()));
         Tensor out = trace.activation(name, trace.dtype(), x.rows(), x.cols(), pad, 0);
         Tensor rstd = trace.activation(name + ".rstd", DType.F32, x.rows(), 1, 0, 0);
-        Optional<Tensor> written = residual.map(r -> trace.activation(name + ".sum", x.rows(), x.cols()));
+        Optional<Tensor> written =
+                residual.map(r -> trace.activation(name + ".sum", x.rows(), x.cols()));
         Tensor sum = written.orElse(x);
         List<Tensor> reads = new ArrayList<>(List.of(x, weight));
         residual.ifPresent(reads::add);
@@ -33,9 +41,26 @@ public final class RmsNorm {
                         "rms_norm",
                         List.of(sum, weight),
                         List.of(out, rstd),
-                        b -> b.rmsNorm().forward(out, rstd, Optional.empty(), sum, Optional.empty(), weight, eps));
+                        b ->
+                                b.rmsNorm()
+                                        .forward(
+                                                out,
+                                                rstd,
+                                                Optional.empty(),
+                                                sum,
+                                                Optional.empty(),
+                                                weight,
+                                                eps));
         trace.step(
-                Step.of("rms_norm", reads, writes, b -> b.rmsNorm().forward(out, rstd, written, x, residual, weight, eps))
+                Step.of(
+                                "rms_norm",
+                                reads,
+                                writes,
+                                b ->
+                                        b.rmsNorm()
+                                                .forward(
+                                                        out, rstd, written, x, residual, weight,
+                                                        eps))
                         .flops(4 * x.elements())
                         .markCheap()
                         .withReplay(again));
@@ -43,23 +68,30 @@ public final class RmsNorm {
         List<Tensor> inputs = new ArrayList<>(reads);
         List<Tensor> outputs = new ArrayList<>(List.of(out));
         written.ifPresent(outputs::add);
-        trace.backward(inputs, outputs, g -> {
-            Tensor dOut = g.of(out);
-            Optional<Tensor> dSum = g.maybe(sum);
-            Tensor dx = g.ofSum(x, residual);
-            var dWeight = g.parameter(weight);
-            List<Tensor> from = new ArrayList<>(List.of(dOut, sum, weight, rstd));
-            dSum.ifPresent(from::add);
-            List<Tensor> to = new ArrayList<>(List.of(dx));
-            dWeight.ifPresent(d -> to.add(d.tensor()));
-            g.step(
-                    Step.of(
-                                    "rms_norm.backward",
-                                    from,
-                                    to,
-                                    b -> b.rmsNorm().backward(dx, dWeight, dOut, dSum, sum, weight, rstd))
-                            .flops(8 * x.elements()));
-        });
+        trace.backward(
+                inputs,
+                outputs,
+                g -> {
+                    Tensor dOut = g.of(out);
+                    Optional<Tensor> dSum = g.maybe(sum);
+                    Tensor dx = g.ofSum(x, residual);
+                    var dWeight = g.parameter(weight);
+                    List<Tensor> from = new ArrayList<>(List.of(dOut, sum, weight, rstd));
+                    dSum.ifPresent(from::add);
+                    List<Tensor> to = new ArrayList<>(List.of(dx));
+                    dWeight.ifPresent(d -> to.add(d.tensor()));
+                    g.step(
+                            Step.of(
+                                            "rms_norm.backward",
+                                            from,
+                                            to,
+                                            b ->
+                                                    b.rmsNorm()
+                                                            .backward(
+                                                                    dx, dWeight, dOut, dSum, sum,
+                                                                    weight, rstd))
+                                    .flops(8 * x.elements()));
+                });
         return new Normed(sum, out);
     }
 }

@@ -1,21 +1,31 @@
 package jlora.runtime.op;
 
-import java.util.List;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.List;
+
 /** Records {@link jlora.runtime.kernel.RopeKernel}. */
 public final class Rope {
     private Rope() {}
 
-    /** The cosines and sines of a batch's positions, [T,D] f32: formed once, used by every layer. */
-    public static Tensor table(Trace trace, Tensor positions, Tensor inverseFrequencies, float scaling) {
+    /**
+     * The cosines and sines of a batch's positions, [T,D] f32: formed once, used by every layer.
+     */
+    public static Tensor table(
+            Trace trace, Tensor positions, Tensor inverseFrequencies, float scaling) {
         Check.type("rope", positions, DType.I32);
         Tensor table =
-                trace.activation("rope.table", DType.F32, positions.cols(), 2 * inverseFrequencies.cols(), 0, 0);
+                trace.activation(
+                        "rope.table",
+                        DType.F32,
+                        positions.cols(),
+                        2 * inverseFrequencies.cols(),
+                        0,
+                        0);
         trace.step(
                 Step.of(
                         "rope.table",
@@ -31,20 +41,30 @@ public final class Rope {
         Check.shape("rope", table, qkv.rows(), shape.headDim());
         Tensor out = trace.activation("rope", qkv.rows(), qkv.cols());
         trace.step(
-                Step.of("rope", List.of(qkv, table), List.of(out), b -> b.rope().forward(out, qkv, table, shape))
+                Step.of(
+                                "rope",
+                                List.of(qkv, table),
+                                List.of(out),
+                                b -> b.rope().forward(out, qkv, table, shape))
                         .flops(3L * qkv.rows() * (shape.queryCols() + shape.keyCols()))
                         .markCheap());
-        trace.backward(List.of(qkv), List.of(out), g -> {
-            Tensor dOut = g.of(out);
-            Tensor dQkv = g.only(qkv);
-            g.step(
-                    Step.of(
-                                    "rope.backward",
-                                    List.of(dOut, table),
-                                    List.of(dQkv),
-                                    b -> b.rope().backward(dQkv, dOut, table, shape))
-                            .flops(3L * qkv.rows() * (shape.queryCols() + shape.keyCols())));
-        });
+        trace.backward(
+                List.of(qkv),
+                List.of(out),
+                g -> {
+                    Tensor dOut = g.of(out);
+                    Tensor dQkv = g.only(qkv);
+                    g.step(
+                            Step.of(
+                                            "rope.backward",
+                                            List.of(dOut, table),
+                                            List.of(dQkv),
+                                            b -> b.rope().backward(dQkv, dOut, table, shape))
+                                    .flops(
+                                            3L
+                                                    * qkv.rows()
+                                                    * (shape.queryCols() + shape.keyCols())));
+                });
         return out;
     }
 }

@@ -1,9 +1,10 @@
 package jlora.runtime.op;
 
-import java.util.List;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.List;
 
 /** Records {@link jlora.runtime.kernel.SwigluKernel}. */
 public final class Swiglu {
@@ -15,23 +16,31 @@ public final class Swiglu {
      * @return [T,F]
      */
     public static Tensor apply(Trace trace, Tensor gateUp, long pad) {
-        Tensor out = trace.activation("swiglu", trace.dtype(), gateUp.rows(), gateUp.cols() / 2, pad, 0);
+        Tensor out =
+                trace.activation("swiglu", trace.dtype(), gateUp.rows(), gateUp.cols() / 2, pad, 0);
         Check.cols("swiglu", gateUp, 2 * out.cols());
         trace.step(
-                Step.of("swiglu", List.of(gateUp), List.of(out), b -> b.swiglu().forward(out, gateUp))
+                Step.of(
+                                "swiglu",
+                                List.of(gateUp),
+                                List.of(out),
+                                b -> b.swiglu().forward(out, gateUp))
                         .flops(5 * out.elements())
                         .markCheap());
-        trace.backward(List.of(gateUp), List.of(out), g -> {
-            Tensor dOut = g.of(out);
-            Tensor dGateUp = g.only(gateUp);
-            g.step(
-                    Step.of(
-                                    "swiglu.backward",
-                                    List.of(dOut, gateUp),
-                                    List.of(dGateUp),
-                                    b -> b.swiglu().backward(dGateUp, dOut, gateUp))
-                            .flops(10 * out.elements()));
-        });
+        trace.backward(
+                List.of(gateUp),
+                List.of(out),
+                g -> {
+                    Tensor dOut = g.of(out);
+                    Tensor dGateUp = g.only(gateUp);
+                    g.step(
+                            Step.of(
+                                            "swiglu.backward",
+                                            List.of(dOut, gateUp),
+                                            List.of(dGateUp),
+                                            b -> b.swiglu().backward(dGateUp, dOut, gateUp))
+                                    .flops(10 * out.elements()));
+                });
         return out;
     }
 }

@@ -1,17 +1,21 @@
 package jlora.runtime.plan;
 
-import java.util.HashMap;
-import java.util.Map;
-import java.util.Optional;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
 
 /** The gradients known so far, as a backward rule sees them: what it reads, and where it writes. */
 public final class Gradients {
     private final Trace trace;
     private final Map<Tensor, Tensor> gradients = new HashMap<>();
-    /** Gradients that two values share (a sum passes the same one to both): nothing may add to them. */
+
+    /**
+     * Gradients that two values share (a sum passes the same one to both): nothing may add to them.
+     */
     private final Map<Tensor, Boolean> shared = new HashMap<>();
 
     Gradients(Trace trace, Map<Tensor, Tensor> given) {
@@ -50,12 +54,16 @@ public final class Gradients {
         return Optional.ofNullable(gradients.get(value));
     }
 
-    /** Where to put one consumer's share of a value's gradient: the first overwrites, later ones add. */
+    /**
+     * Where to put one consumer's share of a value's gradient: the first overwrites, later ones
+     * add.
+     */
     public Grad into(Tensor value) {
         Tensor present = gradients.get(value);
         if (present != null) {
             if (shared.containsKey(present)) {
-                throw new IllegalStateException("gradient of " + value.describe() + " is shared: nothing may add to it");
+                throw new IllegalStateException(
+                        "gradient of " + value.describe() + " is shared: nothing may add to it");
             }
             return Grad.accumulate(present);
         }
@@ -73,15 +81,16 @@ public final class Gradients {
     }
 
     /**
-     * A new gradient for the sum {@code a + b} (b may be absent), to be written from the sum's present gradient, and
-     * from then on the gradient of both terms.
+     * A new gradient for the sum {@code a + b} (b may be absent), to be written from the sum's
+     * present gradient, and from then on the gradient of both terms.
      */
     public Tensor ofSum(Tensor a, Optional<Tensor> b) {
         long pad = Math.max(trace.gradientPad(a), b.map(trace::gradientPad).orElse(0L));
         Tensor gradient = fresh(a, pad);
         if (b.isPresent()) {
             if (has(a) || has(b.get())) {
-                throw new IllegalStateException("a term of " + a.describe() + " + … has a gradient already");
+                throw new IllegalStateException(
+                        "a term of " + a.describe() + " + … has a gradient already");
             }
             shared.put(gradient, true);
             if (wants(b.get())) {
@@ -101,6 +110,11 @@ public final class Gradients {
 
     private Tensor fresh(Tensor like, long pad) {
         return Tensor.padded(
-                "d(" + like.name() + ")", Storage.Role.ACTIVATION, like.dtype(), like.rows(), like.cols(), pad);
+                "d(" + like.name() + ")",
+                Storage.Role.ACTIVATION,
+                like.dtype(),
+                like.rows(),
+                like.cols(),
+                pad);
     }
 }

@@ -1,19 +1,21 @@
 package jlora.runtime.plan;
 
+import jlora.runtime.plan.Schedule.Interval;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Storage;
+
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import jlora.runtime.plan.Schedule.Interval;
-import jlora.runtime.tensor.MemoryArena;
-import jlora.runtime.tensor.Storage;
 
 /**
- * Gives every storage of a schedule an offset in one arena, so that no two that are alive at the same time overlap.
- * Storages are placed one after the other at the lowest offset that is free during all their lifetimes, in two orders
- * (largest first, first used first); the smaller arena wins. Finding the smallest is NP-hard (dynamic storage
- * allocation); {@link Layout#lowerBound} says how far from it a layout can be at most.
+ * Gives every storage of a schedule an offset in one arena, so that no two that are alive at the
+ * same time overlap. Storages are placed one after the other at the lowest offset that is free
+ * during all their lifetimes, in two orders (largest first, first used first); the smaller arena
+ * wins. Finding the smallest is NP-hard (dynamic storage allocation); {@link Layout#lowerBound}
+ * says how far from it a layout can be at most.
  */
 final class MemoryPlanner {
     /**
@@ -52,7 +54,9 @@ final class MemoryPlanner {
     static Layout layout(Schedule schedule) {
         List<Item> items = new ArrayList<>();
         schedule.lifetimes()
-                .forEach((s, lifetime) -> items.add(new Item(s, lifetime, MemoryArena.align(s.bytes()))));
+                .forEach(
+                        (s, lifetime) ->
+                                items.add(new Item(s, lifetime, MemoryArena.align(s.bytes()))));
         items.sort(Comparator.comparingInt(Item::firstUse));
         List<Placed> byFirstUse = place(items);
         items.sort(Comparator.comparingLong(Item::bytes).reversed());

@@ -1,20 +1,24 @@
 package jlora.runtime.plan;
 
-import java.util.EnumMap;
-import java.util.List;
-import java.util.Map;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.plan.Schedule.Interval;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+
 /**
- * A training step, an evaluation or an update as a value: steps in order, each storage at its offset in one arena. It
- * can be printed, costed and laid out with no weights and no device present, and run any number of times once
- * {@link #bind bound} to memory; all that differs from run to run is data in its input tensors.
+ * A training step, an evaluation or an update as a value: steps in order, each storage at its
+ * offset in one arena. It can be printed, costed and laid out with no weights and no device
+ * present, and run any number of times once {@link #bind bound} to memory; all that differs from
+ * run to run is data in its input tensors.
  */
 public final class Plan {
-    /** One kind of bytes at the step where most are alive. The parts of a plan add up to its arena. */
+    /**
+     * One kind of bytes at the step where most are alive. The parts of a plan add up to its arena.
+     */
     public enum Part {
         SAVED("saved activations"),
         LIVE("live layer"),
@@ -94,7 +98,9 @@ public final class Plan {
         return layout.offsets().get(storage);
     }
 
-    /** Places all storages of this plan; plans that never run at the same time may share an arena. */
+    /**
+     * Places all storages of this plan; plans that never run at the same time may share an arena.
+     */
     public void bind(MemoryArena arena) {
         layout.offsets().forEach((storage, offset) -> arena.place(storage, offset));
     }
@@ -120,14 +126,22 @@ public final class Plan {
             parts.put(part, 0L);
         }
         int boundary = schedule.backwardStart();
-        schedule.lifetimes().forEach((storage, lifetime) -> {
-            for (Interval interval : lifetime) {
-                if (interval.first() <= layout.peakStep() && layout.peakStep() <= interval.last()) {
-                    boolean saved = interval.first() < boundary && interval.last() >= boundary;
-                    parts.merge(part(storage, saved), MemoryArena.align(storage.bytes()), Long::sum);
-                }
-            }
-        });
+        schedule.lifetimes()
+                .forEach(
+                        (storage, lifetime) -> {
+                            for (Interval interval : lifetime) {
+                                if (interval.first() <= layout.peakStep()
+                                        && layout.peakStep() <= interval.last()) {
+                                    boolean saved =
+                                            interval.first() < boundary
+                                                    && interval.last() >= boundary;
+                                    parts.merge(
+                                            part(storage, saved),
+                                            MemoryArena.align(storage.bytes()),
+                                            Long::sum);
+                                }
+                            }
+                        });
         parts.put(Part.GAPS, layout.bytes() - layout.lowerBound());
         return parts;
     }

@@ -1,16 +1,18 @@
 package jlora.runtime.plan;
 
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import jlora.runtime.tensor.Storage;
-import jlora.runtime.tensor.Tensor;
 
 /**
- * Which activations are saved for the backward pass and which are computed again (arXiv 1604.06174). A pass over the
- * plan: it lists forward steps a second time and changes no bit of any result.
+ * Which activations are saved for the backward pass and which are computed again (arXiv
+ * 1604.06174). A pass over the plan: it lists forward steps a second time and changes no bit of any
+ * result.
  *
  * @param mode nothing, what a budget asks for, or everything but one tensor per layer
  * @param budget bytes that the arena may have, for {@link Mode#AUTO}
@@ -32,8 +34,9 @@ public record Recompute(Mode mode, long budget) {
     }
 
     /**
-     * First nothing, then what is cheap (norms, activation functions), then whole layers, as few as fit the budget; when
-     * none does, the smallest plan, which says by its size that it does not fit.
+     * First nothing, then what is cheap (norms, activation functions), then whole layers, as few as
+     * fit the budget; when none does, the smallest plan, which says by its size that it does not
+     * fit.
      */
     public static Recompute auto(long budget) {
         return new Recompute(Mode.AUTO, budget);
@@ -75,9 +78,16 @@ public record Recompute(Mode mode, long budget) {
         return new Plan(schedule, MemoryPlanner.layout(schedule), recomputed);
     }
 
-    /** Recomputes the first {@code count} layers: their backward runs last, when the others' activations are gone. */
+    /**
+     * Recomputes the first {@code count} layers: their backward runs last, when the others'
+     * activations are gone.
+     */
     private static Plan layers(
-            List<TracedStep> steps, Set<Storage> cheap, List<Storage> checkpoints, int count, int layers) {
+            List<TracedStep> steps,
+            Set<Storage> cheap,
+            List<Storage> checkpoints,
+            int count,
+            int layers) {
         Set<Storage> kept = new HashSet<>(cheap);
         for (TracedStep t : steps) {
             if (t.phase() == TracedStep.Phase.FORWARD && t.layer() >= 0 && t.layer() < count) {
@@ -86,7 +96,11 @@ public record Recompute(Mode mode, long budget) {
         }
         kept.addAll(checkpoints);
         return plan(
-                steps, kept, count == layers ? "all layers" : "norms, activation functions and " + count + " layers");
+                steps,
+                kept,
+                count == layers
+                        ? "all layers"
+                        : "norms, activation functions and " + count + " layers");
     }
 
     /** What is left to save when everything that cheap steps make from saved tensors is dropped. */
@@ -110,14 +124,16 @@ public record Recompute(Mode mode, long budget) {
                 boolean again = fromSaved && made.contains(write.storage());
                 onlyCheap.merge(write.storage(), again, Boolean::logicalAnd);
             }
-            // A storage with several writers (a product's input and its low-rank columns) is settled at its last one.
-            onlyCheap.forEach((s, yes) -> {
-                if (yes) {
-                    kept.remove(s);
-                } else if (saved.contains(s)) {
-                    kept.add(s);
-                }
-            });
+            // A storage with several writers (a product's input and its low-rank columns) is
+            // settled at its last one.
+            onlyCheap.forEach(
+                    (s, yes) -> {
+                        if (yes) {
+                            kept.remove(s);
+                        } else if (saved.contains(s)) {
+                            kept.add(s);
+                        }
+                    });
         }
         return kept;
     }

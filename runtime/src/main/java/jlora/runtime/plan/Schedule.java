@@ -1,5 +1,8 @@
 package jlora.runtime.plan;
 
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -7,13 +10,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import jlora.runtime.tensor.Storage;
-import jlora.runtime.tensor.Tensor;
 
 /**
- * The order in which steps run, forward steps that are repeated before the backward steps that need them included, and
- * the lifetimes that follow from it. A repeated step is the same step listed twice: its outputs keep their places in the
- * arena and are simply dead in between, so recomputing changes no bit.
+ * The order in which steps run, forward steps that are repeated before the backward steps that need
+ * them included, and the lifetimes that follow from it. A repeated step is the same step listed
+ * twice: its outputs keep their places in the arena and are simply dead in between, so recomputing
+ * changes no bit.
  */
 final class Schedule {
     /** The first and last position at which a storage holds something that is still wanted. */
@@ -35,8 +37,8 @@ final class Schedule {
 
     /**
      * @param traced all steps in recorded order
-     * @param kept what the forward pass leaves in memory for the backward pass; anything else that backward needs is
-     *     computed again from it
+     * @param kept what the forward pass leaves in memory for the backward pass; anything else that
+     *     backward needs is computed again from it
      */
     static Schedule of(List<TracedStep> traced, Set<Storage> kept) {
         Schedule schedule = new Schedule();
@@ -68,7 +70,8 @@ final class Schedule {
                 steps.add(t);
                 for (Tensor write : t.step().writes()) {
                     if (write.storage().role().planned()) {
-                        List<TracedStep> of = producers.computeIfAbsent(write.storage(), s -> new ArrayList<>());
+                        List<TracedStep> of =
+                                producers.computeIfAbsent(write.storage(), s -> new ArrayList<>());
                         if (of.isEmpty() || of.getLast() != t) {
                             of.add(t);
                         }
@@ -88,9 +91,14 @@ final class Schedule {
         findLifetimes();
     }
 
-    /** Makes sure that a storage of the forward pass holds its value at this point of the backward pass. */
+    /**
+     * Makes sure that a storage of the forward pass holds its value at this point of the backward
+     * pass.
+     */
     private void materialize(Storage storage, Set<Storage> underway) {
-        if (available.contains(storage) || !producers.containsKey(storage) || !underway.add(storage)) {
+        if (available.contains(storage)
+                || !producers.containsKey(storage)
+                || !underway.add(storage)) {
             return;
         }
         for (TracedStep producer : producers.get(storage)) {
@@ -144,11 +152,15 @@ final class Schedule {
         if (intervals.isEmpty() || (again && intervals.getLast().first() < restart)) {
             intervals.add(new Interval(position, position));
         } else {
-            intervals.set(intervals.size() - 1, new Interval(intervals.getLast().first(), position));
+            intervals.set(
+                    intervals.size() - 1, new Interval(intervals.getLast().first(), position));
         }
     }
 
-    /** What the backward pass reads of the forward pass: everything is kept when nothing is recomputed. */
+    /**
+     * What the backward pass reads of the forward pass: everything is kept when nothing is
+     * recomputed.
+     */
     static Set<Storage> savedWithoutRecompute(List<TracedStep> traced) {
         Set<Storage> forward = new HashSet<>();
         Set<Storage> saved = new HashSet<>();

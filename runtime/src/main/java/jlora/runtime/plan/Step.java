@@ -1,19 +1,23 @@
 package jlora.runtime.plan;
 
-import java.util.List;
-import java.util.Objects;
-import java.util.Optional;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
 /**
- * One kernel call of a plan, with everything the planner needs to know of it: what it reads, what it writes, what it
- * costs. The planner frees, recomputes and places by these declarations without knowing any op.
+ * One kernel call of a plan, with everything the planner needs to know of it: what it reads, what
+ * it writes, what it costs. The planner frees, recomputes and places by these declarations without
+ * knowing any op.
  *
  * @param label the op's stem, such as {@code rms_norm} or {@code linear.backward_input}
  * @param flops floating-point operations; a multiply and an add are two
- * @param cheap true when repeating the step costs little beside a matrix product: recompute takes these first
- * @param replay another way to produce some of the outputs again from fewer inputs, used only by recompute
+ * @param cheap true when repeating the step costs little beside a matrix product: recompute takes
+ *     these first
+ * @param replay another way to produce some of the outputs again from fewer inputs, used only by
+ *     recompute
  * @param action the call itself
  */
 public record Step(

@@ -1,23 +1,24 @@
 package jlora.runtime.plan;
 
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Grad;
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
-import jlora.runtime.tensor.DType;
-import jlora.runtime.tensor.Grad;
-import jlora.runtime.tensor.Storage;
-import jlora.runtime.tensor.Tensor;
 
 /**
- * Records what a pass would do instead of doing it. Model code runs once over virtual tensors; each op adds its steps and
- * says how gradients flow back through it. {@link #finish} runs those rules in reverse and hands the steps to the
- * planner.
+ * Records what a pass would do instead of doing it. Model code runs once over virtual tensors; each
+ * op adds its steps and says how gradients flow back through it. {@link #finish} runs those rules
+ * in reverse and hands the steps to the planner.
  *
- * <p>Frozen weights have no gradient target, so their gradients are never recorded; an op none of whose inputs leads to
- * a trainable value records no backward at all.
+ * <p>Frozen weights have no gradient target, so their gradients are never recorded; an op none of
+ * whose inputs leads to a trainable value records no backward at all.
  */
 public final class Trace {
     private record Rule(int layer, List<Tensor> outputs, Consumer<Gradients> backward) {}
@@ -45,7 +46,8 @@ public final class Trace {
      * A pass whose gradients are wanted.
      *
      * @param dtype the type of activations and of what products read
-     * @param parameterGradients each trainable value, as products read it, with the f32 gradient it adds up in
+     * @param parameterGradients each trainable value, as products read it, with the f32 gradient it
+     *     adds up in
      */
     public static Trace training(DType dtype, Map<Tensor, Tensor> parameterGradients) {
         return new Trace(dtype, true, Map.copyOf(parameterGradients));
@@ -72,8 +74,10 @@ public final class Trace {
      * @param pad columns behind each row for the low-rank part of the product that reads it
      * @param gradientPad the same for its gradient
      */
-    public Tensor activation(String label, DType type, long rows, long cols, long pad, long gradientPad) {
-        Tensor tensor = Tensor.padded(qualify(label), Storage.Role.ACTIVATION, type, rows, cols, pad);
+    public Tensor activation(
+            String label, DType type, long rows, long cols, long pad, long gradientPad) {
+        Tensor tensor =
+                Tensor.padded(qualify(label), Storage.Role.ACTIVATION, type, rows, cols, pad);
         if (gradientPad > 0) {
             gradientPads.put(tensor, gradientPad);
         }
@@ -104,20 +108,26 @@ public final class Trace {
         checkpoints.add(tensor.storage());
     }
 
-    /** Adds a step, after checking that what it reads has been written and that it may write what it writes. */
+    /**
+     * Adds a step, after checking that what it reads has been written and that it may write what it
+     * writes.
+     */
     public void step(Step step) {
         writeCheck.check(step);
         steps.add(new TracedStep(step, phase, layer));
     }
 
-    /** True when a gradient of this value is wanted: it is trainable or computed from something trainable. */
+    /**
+     * True when a gradient of this value is wanted: it is trainable or computed from something
+     * trainable.
+     */
     public boolean needsGradient(Tensor tensor) {
         return parameterGradients.containsKey(tensor) || needsGradient.containsKey(tensor);
     }
 
     /**
-     * Says how gradients pass an op: {@code rule} records the steps that turn the gradients of {@code outputs} into
-     * those of {@code inputs}. Ignored when no input needs one.
+     * Says how gradients pass an op: {@code rule} records the steps that turn the gradients of
+     * {@code outputs} into those of {@code inputs}. Ignored when no input needs one.
      */
     public void backward(List<Tensor> inputs, List<Tensor> outputs, Consumer<Gradients> rule) {
         if (!training || inputs.stream().noneMatch(this::needsGradient)) {
@@ -129,7 +139,10 @@ public final class Trace {
         rules.add(new Rule(layer, outputs, rule));
     }
 
-    /** Declares a gradient that the forward pass forms itself: the loss does, where its logits are at hand. */
+    /**
+     * Declares a gradient that the forward pass forms itself: the loss does, where its logits are
+     * at hand.
+     */
     public void given(Tensor value, Tensor gradient) {
         given.put(value, gradient);
     }

@@ -1,16 +1,17 @@
 package jlora.runtime.plan;
 
+import jlora.runtime.tensor.Storage;
+import jlora.runtime.tensor.Tensor;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import jlora.runtime.tensor.Storage;
-import jlora.runtime.tensor.Tensor;
 
 /**
- * Finds, while a plan is recorded, reads of bytes that nothing has written and writes to what is read-only. Written
- * regions are kept as column ranges, since that is how tensors share a storage: a product's input and the low-rank
- * columns behind it.
+ * Finds, while a plan is recorded, reads of bytes that nothing has written and writes to what is
+ * read-only. Written regions are kept as column ranges, since that is how tensors share a storage:
+ * a product's input and the low-rank columns behind it.
  */
 final class WriteCheck {
     private record Columns(long from, long to) {}
@@ -20,14 +21,17 @@ final class WriteCheck {
     void check(Step step) {
         for (Tensor read : step.reads()) {
             Storage storage = read.storage();
-            if (storage.role().planned() && !covers(written.getOrDefault(storage, List.of()), columns(read))) {
-                throw new IllegalStateException(step.label() + " reads " + read.describe() + " before it is written");
+            if (storage.role().planned()
+                    && !covers(written.getOrDefault(storage, List.of()), columns(read))) {
+                throw new IllegalStateException(
+                        step.label() + " reads " + read.describe() + " before it is written");
             }
         }
         for (Tensor write : step.writes()) {
             Storage.Role role = write.storage().role();
             if (role == Storage.Role.CONSTANT || role == Storage.Role.INPUT) {
-                throw new IllegalStateException(step.label() + " writes the read-only " + write.describe());
+                throw new IllegalStateException(
+                        step.label() + " writes the read-only " + write.describe());
             }
             add(written.computeIfAbsent(write.storage(), s -> new ArrayList<>()), columns(write));
         }

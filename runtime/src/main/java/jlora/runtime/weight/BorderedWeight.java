@@ -1,15 +1,17 @@
 package jlora.runtime.weight;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.op.Border;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
 /**
- * A weight [N,K] inside one buffer of N+R rows and at least K+R columns, with its adapters as borders:
+ * A weight [N,K] inside one buffer of N+R rows and at least K+R columns, with its adapters as
+ * borders:
  *
  * <pre>
  *         K      R
@@ -17,18 +19,31 @@ import jlora.runtime.tensor.Tensor;
  *   R  [  A      0  ]
  * </pre>
  *
- * R is the total rank of all blocks, rounded up to {@link #RANK_MULTIPLE}; border entries that no block owns are zero, so
- * they add nothing to any product.
+ * R is the total rank of all blocks, rounded up to {@link #RANK_MULTIPLE}; border entries that no
+ * block owns are zero, so they add nothing to any product.
  */
 public final class BorderedWeight {
-    /** Ranks are padded to this many columns: 16 bytes of bf16, the least that tensor-core loads take. */
+    /**
+     * Ranks are padded to this many columns: 16 bytes of bf16, the least that tensor-core loads
+     * take.
+     */
     public static final long RANK_MULTIPLE = 8;
 
-    /** Rows of the buffer start at multiples of this many bytes: whole cache lines of source and destination. */
+    /**
+     * Rows of the buffer start at multiples of this many bytes: whole cache lines of source and
+     * destination.
+     */
     private static final long ROW_BYTES = 64;
 
     private record Block(
-            int adapter, long outFrom, long out, long rankFrom, long rank, float scale, float dropout, int stream) {}
+            int adapter,
+            long outFrom,
+            long out,
+            long rankFrom,
+            long rank,
+            float scale,
+            float dropout,
+            int stream) {}
 
     private final String name;
     private final long rows;
@@ -61,16 +76,26 @@ public final class BorderedWeight {
     }
 
     /**
-     * Reserves the border of one adapter on the rows {@code outFrom .. outFrom + out}, before {@link #seal}.
+     * Reserves the border of one adapter on the rows {@code outFrom .. outFrom + out}, before
+     * {@link #seal}.
      *
      * @return the number of the block
      */
-    public int reserve(int adapter, long outFrom, long out, long rank, float scale, float dropout, int stream) {
+    public int reserve(
+            int adapter,
+            long outFrom,
+            long out,
+            long rank,
+            float scale,
+            float dropout,
+            int stream) {
         if (weight != null) {
-            throw new IllegalStateException(name + ": borders are reserved before the weight is sealed");
+            throw new IllegalStateException(
+                    name + ": borders are reserved before the weight is sealed");
         }
         if (rank < 1 || outFrom < 0 || outFrom + out > rows) {
-            throw new IllegalArgumentException(name + ": border of rank " + rank + " on rows " + outFrom + "+" + out);
+            throw new IllegalArgumentException(
+                    name + ": border of rank " + rank + " on rows " + outFrom + "+" + out);
         }
         blocks.add(new Block(adapter, outFrom, out, usedRank, rank, scale, dropout, stream));
         usedRank += rank;
@@ -87,7 +112,8 @@ public final class BorderedWeight {
         long rank = rank();
         long perRow = ROW_BYTES / dtype.bytes();
         long stride = rank == 0 ? cols : (cols + rank + perRow - 1) / perRow * perRow;
-        Tensor buffer = Tensor.padded(name, Storage.Role.WEIGHT, dtype, rows + rank, cols, stride - cols);
+        Tensor buffer =
+                Tensor.padded(name, Storage.Role.WEIGHT, dtype, rows + rank, cols, stride - cols);
         weight = buffer.rows(0, rows);
         if (rank > 0) {
             Tensor a = buffer.rows(rows, rank);
@@ -97,7 +123,8 @@ public final class BorderedWeight {
                 views.add(
                         new Border.Block(
                                 a.rows(block.rankFrom, block.rank),
-                                b.rows(block.outFrom, block.out).columns(block.rankFrom, block.rank),
+                                b.rows(block.outFrom, block.out)
+                                        .columns(block.rankFrom, block.rank),
                                 block.adapter,
                                 block.outFrom,
                                 block.rankFrom,

@@ -11,7 +11,10 @@ import jlora.runtime.tensor.Tensor;
  * @param init how random initialisation fills it
  */
 public record CheckpointTensor(String name, Tensor target, boolean transposed, Init init) {
-    /** What random initialisation draws: zeros, ones, or a normal distribution with the model's standard deviation. */
+    /**
+     * What random initialisation draws: zeros, ones, or a normal distribution with the model's
+     * standard deviation.
+     */
     public enum Init {
         ZEROS,
         ONES,

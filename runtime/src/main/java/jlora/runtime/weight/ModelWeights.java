@@ -1,17 +1,19 @@
 package jlora.runtime.weight;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.function.Supplier;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+
 /**
- * All base weights of a model: declared by its architecture, sealed once the adapters' borders are known, allocated in one
- * arena, filled from a checkpoint or at random. Sizes are known from {@link #seal} on, without any memory.
+ * All base weights of a model: declared by its architecture, sealed once the adapters' borders are
+ * known, allocated in one arena, filled from a checkpoint or at random. Sizes are known from {@link
+ * #seal} on, without any memory.
  */
 public final class ModelWeights {
     private final DType dtype;

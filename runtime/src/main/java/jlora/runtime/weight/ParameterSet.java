@@ -1,11 +1,5 @@
 package jlora.runtime.weight;
 
-import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.HashMap;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.tensor.DType;
@@ -13,10 +7,18 @@ import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
 /**
- * All trained parameters in flat f32 buffers: masters, gradients and AdamW's two moments, one element each per
- * parameter, so that norm, clipping and update are one pass each. Parameters of one adapter are contiguous (a
- * {@link Group}), decayed ones first; otherwise in the order given, which keeps the A of fused projections adjacent.
+ * All trained parameters in flat f32 buffers: masters, gradients and AdamW's two moments, one
+ * element each per parameter, so that norm, clipping and update are one pass each. Parameters of
+ * one adapter are contiguous (a {@link Group}), decayed ones first; otherwise in the order given,
+ * which keeps the A of fused projections adjacent.
  */
 public final class ParameterSet {
     /**
@@ -25,7 +27,8 @@ public final class ParameterSet {
      * @param master f32 [1,P]; gradient, m and v likewise
      * @param decayed how many elements, from the front, get weight decay
      */
-    public record Group(int adapter, Tensor master, Tensor gradient, Tensor m, Tensor v, long decayed) {}
+    public record Group(
+            int adapter, Tensor master, Tensor gradient, Tensor m, Tensor v, long decayed) {}
 
     private final List<Parameter> parameters;
     private final Map<Tensor, Tensor> gradients = new HashMap<>();
@@ -77,7 +80,8 @@ public final class ParameterSet {
 
     private static Tensor view(Parameter p, Storage storage, long offset) {
         Tensor value = p.value();
-        return new Tensor(p.name(), storage, DType.F32, value.rows(), value.cols(), offset, value.cols());
+        return new Tensor(
+                p.name(), storage, DType.F32, value.rows(), value.cols(), offset, value.cols());
     }
 
     private static Tensor flat(String name, Storage storage, long offset, long count) {
@@ -111,7 +115,10 @@ public final class ParameterSet {
     /** What must be written, after an update, for products to see the new values. */
     public List<PublishKernel.Copy> copies() {
         return masters.entrySet().stream()
-                .map(e -> new PublishKernel.Copy(e.getKey().value(), e.getValue(), e.getKey().scale()))
+                .map(
+                        e ->
+                                new PublishKernel.Copy(
+                                        e.getKey().value(), e.getValue(), e.getKey().scale()))
                 .toList();
     }
 

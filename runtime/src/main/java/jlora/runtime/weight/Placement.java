@@ -1,9 +1,10 @@
 package jlora.runtime.weight;
 
-import java.util.List;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
+
+import java.util.List;
 
 /** Places storages that live as long as their owner, one behind the other, in one allocation. */
 public final class Placement {

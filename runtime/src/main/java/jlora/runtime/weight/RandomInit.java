@@ -1,24 +1,31 @@
 package jlora.runtime.weight;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.Bf16;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
-/** Fills a model with random weights as Transformers initialises them: matrices normal, norms one, biases zero. */
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * Fills a model with random weights as Transformers initialises them: matrices normal, norms one,
+ * biases zero.
+ */
 public final class RandomInit {
     private RandomInit() {}
 
     /** Each tensor's values depend on the seed and its name alone. */
-    public static void fill(Backend backend, ModelWeights weights, double standardDeviation, long seed) {
+    public static void fill(
+            Backend backend, ModelWeights weights, double standardDeviation, long seed) {
         // Tensors are independent, so drawing them in parallel changes nothing.
-        weights.checkpoint().parallelStream().forEach(t -> fill(backend, t, standardDeviation, seed));
+        weights.checkpoint().parallelStream()
+                .forEach(t -> fill(backend, t, standardDeviation, seed));
     }
 
-    private static void fill(Backend backend, CheckpointTensor tensor, double standardDeviation, long seed) {
+    private static void fill(
+            Backend backend, CheckpointTensor tensor, double standardDeviation, long seed) {
         Tensor target = tensor.target();
         RandomStream random = new RandomStream(seed, tensor.name());
         try (Arena arena = Arena.ofConfined()) {

@@ -1,12 +1,13 @@
 package jlora.runtime.weight;
 
-import java.nio.charset.StandardCharsets;
-import java.util.zip.CRC32;
 import jlora.runtime.kernel.Philox;
 
+import java.nio.charset.StandardCharsets;
+import java.util.zip.CRC32;
+
 /**
- * Reproducible random numbers for one named tensor: they depend on the seed and the name alone, not on what else is
- * drawn, nor on threads or platform.
+ * Reproducible random numbers for one named tensor: they depend on the seed and the name alone, not
+ * on what else is drawn, nor on threads or platform.
  */
 public final class RandomStream {
     private final int seedLow;
@@ -28,7 +29,15 @@ public final class RandomStream {
     /** Uniform in (0, 1), 32 bits. */
     public double uniform() {
         if (used == Philox.WORDS) {
-            Philox.words(words, 0, seedLow, seedHigh, (int) counter, (int) (counter >>> 32), stream, 0x6A6C6F72);
+            Philox.words(
+                    words,
+                    0,
+                    seedLow,
+                    seedHigh,
+                    (int) counter,
+                    (int) (counter >>> 32),
+                    stream,
+                    0x6A6C6F72);
             counter++;
             used = 0;
         }

@@ -2,6 +2,7 @@ package jlora.trainer.cli;
 
 import jlora.trainer.config.ConfigReference;
 import jlora.trainer.config.RunConfig;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -20,7 +21,8 @@ final class ConfigCommand implements Runnable {
 
     @Override
     public void run() {
-        throw new ParameterException(spec.commandLine(), "a command is missing: validate, show or keys");
+        throw new ParameterException(
+                spec.commandLine(), "a command is missing: validate, show or keys");
     }
 
     @Command(

@@ -1,15 +1,17 @@
 package jlora.trainer.cli;
 
-import java.io.PrintWriter;
-import java.util.Locale;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.trainer.job.Bytes;
 import jlora.trainer.job.Device;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
+
+import java.io.PrintWriter;
+import java.util.Locale;
 
 @Command(
         name = "doctor",

@@ -1,11 +1,7 @@
 package jlora.trainer.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.Locale;
-import java.util.Optional;
+
 import jlora.runtime.backend.Backend;
 import jlora.runtime.io.Json;
 import jlora.trainer.config.Purpose;
@@ -13,16 +9,24 @@ import jlora.trainer.config.RunConfig;
 import jlora.trainer.job.Backends;
 import jlora.trainer.job.EvalJob;
 import jlora.trainer.loop.Evaluator;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Optional;
+
 @Command(
         name = "eval",
         description =
-                "Evaluates a model, with its adapter where adapter_name_or_path names one, on eval_datasets (or datasets).",
+                "Evaluates a model, with its adapter where adapter_name_or_path names one, on"
+                    + " eval_datasets (or datasets).",
         mixinStandardHelpOptions = true)
 final class EvalCommand implements Runnable {
     @Mixin private RunOptions run;
@@ -31,8 +35,8 @@ final class EvalCommand implements Runnable {
             names = "--logits",
             paramLabel = "FILE",
             description =
-                    "Also save all logits as one f32 tensor 'logits' [rows, length, vocabulary] of a safetensors file, rows"
-                            + " padded with zeros to the longest.")
+                    "Also save all logits as one f32 tensor 'logits' [rows, length, vocabulary] of"
+                        + " a safetensors file, rows padded with zeros to the longest.")
     private Optional<Path> logits = Optional.empty();
 
     @Option(names = "--json", description = "Print the result as JSON.")

@@ -1,17 +1,12 @@
 package jlora.trainer.cli;
 
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
-import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.List;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Sampler;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.job.Backends;
 import jlora.trainer.job.TextGeneration;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -19,9 +14,18 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+
 @Command(
         name = "generate",
-        description = "Continues prompts with a model, and with its adapter where adapter_name_or_path names one.",
+        description =
+                "Continues prompts with a model, and with its adapter where adapter_name_or_path"
+                    + " names one.",
         mixinStandardHelpOptions = true)
 final class GenerateCommand implements Runnable {
     @Mixin private RunOptions run;
@@ -29,10 +33,15 @@ final class GenerateCommand implements Runnable {
     @Option(
             names = "--prompt",
             paramLabel = "TEXT",
-            description = "What to continue; may be given several times. Without it, each line of standard input is one.")
+            description =
+                    "What to continue; may be given several times. Without it, each line of"
+                        + " standard input is one.")
     private List<String> prompts = new ArrayList<>();
 
-    @Option(names = "--max-new-tokens", defaultValue = "128", description = "Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--max-new-tokens",
+            defaultValue = "128",
+            description = "Default: ${DEFAULT-VALUE}.")
     private int maxNewTokens;
 
     @Option(
@@ -44,10 +53,14 @@ final class GenerateCommand implements Runnable {
     @Option(
             names = "--top-p",
             defaultValue = "1",
-            description = "Sample from the likeliest tokens that make up this probability. Default: ${DEFAULT-VALUE}.")
+            description =
+                    "Sample from the likeliest tokens that make up this probability. Default:"
+                        + " ${DEFAULT-VALUE}.")
     private double topP;
 
-    @Option(names = "--merged", description = "Merge the adapter into the weights first: same text, base-model speed.")
+    @Option(
+            names = "--merged",
+            description = "Merge the adapter into the weights first: same text, base-model speed.")
     private boolean merged;
 
     @Spec private CommandSpec spec;
@@ -57,7 +70,8 @@ final class GenerateCommand implements Runnable {
         if (!(temperature >= 0) || !(topP > 0 && topP <= 1) || maxNewTokens < 1) {
             throw new ParameterException(
                     spec.commandLine(),
-                    "--temperature must be 0 or more, --top-p above 0 and at most 1, --max-new-tokens 1 or more");
+                    "--temperature must be 0 or more, --top-p above 0 and at most 1,"
+                        + " --max-new-tokens 1 or more");
         }
         RunConfig config = run.load(Purpose.GENERATE);
         PrintWriter out = spec.commandLine().getOut();
@@ -66,10 +80,14 @@ final class GenerateCommand implements Runnable {
             Sampler sampler = new Sampler(temperature, topP, config.train().seed());
             for (String prompt : prompts.isEmpty() ? standardInput() : prompts) {
                 out.print(prompt);
-                generation.run(prompt, maxNewTokens, sampler, piece -> {
-                    out.print(piece);
-                    out.flush();
-                });
+                generation.run(
+                        prompt,
+                        maxNewTokens,
+                        sampler,
+                        piece -> {
+                            out.print(piece);
+                            out.flush();
+                        });
                 out.println();
             }
         }

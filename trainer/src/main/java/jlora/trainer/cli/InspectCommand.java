@@ -1,11 +1,5 @@
 package jlora.trainer.cli;
 
-import java.io.PrintWriter;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.Collection;
-import java.util.Locale;
 import jlora.runtime.JloraException;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.io.HuggingFaceFolder;
@@ -13,18 +7,30 @@ import jlora.runtime.io.PeftFolder;
 import jlora.runtime.io.SafetensorsEntry;
 import jlora.runtime.io.SafetensorsFile;
 import jlora.trainer.job.Bytes;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Locale;
+
 @Command(
         name = "inspect",
-        description = "Shows what a safetensors file, a model folder or an adapter folder holds, and checks that it is whole.",
+        description =
+                "Shows what a safetensors file, a model folder or an adapter folder holds, and"
+                    + " checks that it is whole.",
         mixinStandardHelpOptions = true)
 final class InspectCommand implements Runnable {
-    @Parameters(paramLabel = "PATH", description = "A .safetensors file, a Hugging Face folder or a PEFT folder.")
+    @Parameters(
+            paramLabel = "PATH",
+            description = "A .safetensors file, a Hugging Face folder or a PEFT folder.")
     private Path path;
 
     @Option(names = "--tensors", description = "List every tensor.")
@@ -45,7 +51,8 @@ final class InspectCommand implements Runnable {
                 LoraConfig c = peft.config();
                 out.printf(
                         Locale.ROOT,
-                        "LoRA adapter, r %d, lora_alpha %s%s, lora_dropout %s, %d modules, base %s%n",
+                        "LoRA adapter, r %d, lora_alpha %s%s, lora_dropout %s, %d modules, base"
+                            + " %s%n",
                         c.r(),
                         c.loraAlpha(),
                         c.useRslora() ? " (rsLoRA)" : "",
@@ -61,7 +68,9 @@ final class InspectCommand implements Runnable {
             }
         } else if (Files.isDirectory(path)) {
             try (HuggingFaceFolder folder = HuggingFaceFolder.open(path)) {
-                out.println("model folder, model_type " + folder.config().path("model_type").asText("not given"));
+                out.println(
+                        "model folder, model_type "
+                                + folder.config().path("model_type").asText("not given"));
                 list(out, folder.tensors().values(), tensors);
                 out.println("fingerprint " + folder.fingerprint());
             }
@@ -81,6 +90,10 @@ final class InspectCommand implements Runnable {
             bytes += e.data().byteSize();
         }
         out.printf(
-                Locale.ROOT, "%,d tensors, %,d parameters, %s%n", entries.size(), elements, Bytes.text(bytes));
+                Locale.ROOT,
+                "%,d tensors, %,d parameters, %s%n",
+                entries.size(),
+                elements,
+                Bytes.text(bytes));
     }
 }

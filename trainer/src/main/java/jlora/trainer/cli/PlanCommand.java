@@ -1,9 +1,5 @@
 package jlora.trainer.cli;
 
-import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.util.Optional;
-import java.util.concurrent.Callable;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.io.Json;
@@ -14,17 +10,24 @@ import jlora.trainer.job.Device;
 import jlora.trainer.job.PlanJob;
 import jlora.trainer.job.PlanTable;
 import jlora.trainer.job.RunModel;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+
 @Command(
         name = "plan",
         description = {
-            "Tells what a run needs: memory by line item, and arithmetic. Reads config.json alone, no weights and no data;"
-                    + " the batch is the largest that the configuration allows.",
+            "Tells what a run needs: memory by line item, and arithmetic. Reads config.json alone,"
+                + " no weights and no data; the batch is the largest that the configuration"
+                + " allows.",
             "Exit code 4 when the run does not fit the device."
         },
         mixinStandardHelpOptions = true)
@@ -34,7 +37,9 @@ final class PlanCommand implements Callable<Integer> {
     @Option(
             names = "--device",
             paramLabel = "NAME",
-            description = "Device to plan for, which need not be here: cpu, h200, h100, b200, a100, l40s, rtx4090, …")
+            description =
+                    "Device to plan for, which need not be here: cpu, h200, h100, b200, a100, l40s,"
+                        + " rtx4090, …")
     private Optional<String> device = Optional.empty();
 
     @Option(names = "--json", description = "Print the plan as JSON.")
@@ -48,12 +53,18 @@ final class PlanCommand implements Callable<Integer> {
         String name = device.orElse("cpu");
         boolean gpu = !name.equals("cpu");
         Device known = gpu ? Device.of(name) : Device.cpu();
-        long limit = config.model().memoryLimit().isPresent() ? Backends.memoryLimit(config) : known.bytes();
+        long limit =
+                config.model().memoryLimit().isPresent()
+                        ? Backends.memoryLimit(config)
+                        : known.bytes();
         Device target = new Device(known.name(), known.label(), limit, known.bf16Tflops());
         PlanJob job = new PlanJob(config, RunModel.dtype(config, gpu), limit);
         PlanTable table = new PlanTable(job.model().model(), job.plan(), target);
         PrintWriter out = spec.commandLine().getOut();
-        out.print(json ? new String(Json.pretty(table.json()), StandardCharsets.UTF_8) + "\n" : table.text());
+        out.print(
+                json
+                        ? new String(Json.pretty(table.json()), StandardCharsets.UTF_8) + "\n"
+                        : table.text());
         out.flush();
         if (!job.fits()) {
             throw new JloraException(ExitCode.OUT_OF_MEMORY, job.advice());

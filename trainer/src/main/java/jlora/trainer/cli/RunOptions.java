@@ -1,17 +1,22 @@
 package jlora.trainer.cli;
 
+import jlora.trainer.config.Purpose;
+import jlora.trainer.config.RunConfig;
+
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import jlora.trainer.config.Purpose;
-import jlora.trainer.config.RunConfig;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 
 /** The configuration of a command: a file, and any key of it on the command line. */
 final class RunOptions {
-    @Option(names = {"-c", "--config"}, paramLabel = "FILE", description = "Run configuration, YAML.")
+    @Option(
+            names = {"-c", "--config"},
+            paramLabel = "FILE",
+            description = "Run configuration, YAML.")
     private Optional<Path> file = Optional.empty();
 
     @Parameters(

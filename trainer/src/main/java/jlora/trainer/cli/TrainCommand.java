@@ -2,6 +2,7 @@ package jlora.trainer.cli;
 
 import jlora.trainer.config.Purpose;
 import jlora.trainer.job.TrainRun;
+
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -9,7 +10,9 @@ import picocli.CommandLine.Spec;
 
 @Command(
         name = "train",
-        description = "Trains an adapter (or, with --method full, all weights) and writes it to output_dir.",
+        description =
+                "Trains an adapter (or, with --method full, all weights) and writes it to"
+                    + " output_dir.",
         mixinStandardHelpOptions = true)
 final class TrainCommand implements Runnable {
     @Mixin private RunOptions run;

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
@@ -64,6 +65,11 @@ public record RunConfig(
     /** The names of all keys, in the order of the reference page. */
     public static List<String> keyNames() {
         return List.copyOf(KEYS.keySet());
+    }
+
+    /** The names of the keys of one group. */
+    public static List<String> keyNames(Class<? extends Record> section) {
+        return Keys.of(section).all().stream().map(Keys.Info::name).toList();
     }
 
     static Optional<Keys.Info> key(String name) {
@@ -125,10 +131,15 @@ public record RunConfig(
     /**
      * The same run with the settings of a saved adapter. A key that was given and says something
      * else than the adapter is an error that names both places.
+     *
+     * @param settled keys whose values may be spelled differently, since the caller knows that they
+     *     come to the same
      */
-    public RunConfig withSavedAdapter(AdapterSettings saved, Path savedIn) {
+    public RunConfig withSavedAdapter(AdapterSettings saved, Path savedIn, Set<String> settled) {
         for (Keys.Info info : Keys.of(AdapterSettings.class).all()) {
-            if (isSet(info.name()) && !info.of(adapter).equals(info.of(saved))) {
+            if (isSet(info.name())
+                    && !settled.contains(info.name())
+                    && !info.of(adapter).equals(info.of(saved))) {
                 throw JloraException.usage(
                         places.get(info.name())
                                 + ": "

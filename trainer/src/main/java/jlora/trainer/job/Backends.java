@@ -1,6 +1,5 @@
 package jlora.trainer.job;
 
-import java.util.Locale;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.CpuBackend;
@@ -9,7 +8,11 @@ import jlora.runtime.backend.cpu.ProductLibrary;
 import jlora.trainer.config.ModelConfig;
 import jlora.trainer.config.RunConfig;
 
-/** Opens the device that a configuration asks for; one that is asked for and not there is an error. */
+import java.util.Locale;
+
+/**
+ * Opens the device that a configuration asks for; one that is asked for and not there is an error.
+ */
 public final class Backends {
     private Backends() {}
 
@@ -24,7 +27,8 @@ public final class Backends {
         }
         return new CpuBackend(
                 new CpuOptions(
-                        threads(config), ProductLibrary.of(model.products().name().toLowerCase(Locale.ROOT))));
+                        threads(config),
+                        ProductLibrary.of(model.products().name().toLowerCase(Locale.ROOT))));
     }
 
     /** Threads of the CPU backend and of tokenising. */

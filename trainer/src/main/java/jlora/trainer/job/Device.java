@@ -1,9 +1,10 @@
 package jlora.trainer.job;
 
+import jlora.runtime.JloraException;
+
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
-import jlora.runtime.JloraException;
 
 /**
  * What a plan needs to know of a device that need not be present.
@@ -12,7 +13,10 @@ import jlora.runtime.JloraException;
  * @param bf16Tflops dense bf16 matrix products, 10¹² per second, by the maker's data sheet
  */
 public record Device(String name, String label, long bytes, double bf16Tflops) {
-    /** Memory is what the driver reports as free on an idle card, a little below the name; rates are data-sheet peaks. */
+    /**
+     * Memory is what the driver reports as free on an idle card, a little below the name; rates are
+     * data-sheet peaks.
+     */
     private static final Map<String, Device> KNOWN = new LinkedHashMap<>();
 
     static {
@@ -38,7 +42,11 @@ public record Device(String name, String label, long bytes, double bf16Tflops) {
         Device device = KNOWN.get(name.toLowerCase(Locale.ROOT));
         if (device == null) {
             throw JloraException.usage(
-                    "--device " + name + " is not known; name one of cpu, " + String.join(", ", KNOWN.keySet()) + ".");
+                    "--device "
+                            + name
+                            + " is not known; name one of cpu, "
+                            + String.join(", ", KNOWN.keySet())
+                            + ".");
         }
         return device;
     }

@@ -1,10 +1,5 @@
 package jlora.trainer.job;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.nio.file.Path;
-import java.util.List;
-import java.util.stream.IntStream;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.io.SafetensorsType;
 import jlora.runtime.io.SafetensorsWriter;
@@ -25,6 +20,12 @@ import jlora.trainer.loop.Evaluator;
 import jlora.trainer.loop.Passes;
 import jlora.trainer.loop.Session;
 import jlora.trainer.loop.StepMemory;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.IntStream;
 
 /** Evaluates a model on a data set: its loss, and all its logits where they are wanted. */
 public final class EvalJob implements AutoCloseable {
@@ -56,13 +57,17 @@ public final class EvalJob implements AutoCloseable {
         Backend backend = session.backend();
         try (MemoryArena arena = backend.allocate("plan", plans.largest().plan().arenaBytes());
                 MemoryArena inputs =
-                        backend.allocate("batch inputs", Placement.bytes(plans.largest().inputs().storages()))) {
+                        backend.allocate(
+                                "batch inputs",
+                                Placement.bytes(plans.largest().inputs().storages()))) {
             plans.bind(arena, inputs);
             return new Evaluator(session, plans, schedule).run();
         }
     }
 
-    /** Saves f32 {@code logits} [rows, length, vocabulary] of every token, in the order of the rows. */
+    /**
+     * Saves f32 {@code logits} [rows, length, vocabulary] of every token, in the order of the rows.
+     */
     public void writeLogits(Path file) {
         int vocabulary = model.model().config().vocabSize();
         List<Example> rows = IntStream.range(0, examples.size()).mapToObj(examples::get).toList();
@@ -86,14 +91,17 @@ public final class EvalJob implements AutoCloseable {
         StepInputs inputs = StepInputs.of(batch.tokens(), 1);
         Passes.Logits pass = passes.logits(inputs, batch.tokens());
         Backend backend = session.backend();
-        MemorySegment padded = Arena.ofAuto().allocate((long) longest * vocabulary * Float.BYTES, 16);
+        MemorySegment padded =
+                Arena.ofAuto().allocate((long) longest * vocabulary * Float.BYTES, 16);
         try (MemoryArena arena = backend.allocate("plan", pass.plan().arenaBytes());
-                MemoryArena inputArena = backend.allocate("batch inputs", Placement.bytes(inputs.storages()))) {
+                MemoryArena inputArena =
+                        backend.allocate("batch inputs", Placement.bytes(inputs.storages()))) {
             pass.plan().bind(arena);
             StepMemory.place(inputs, inputArena);
             StepMemory.upload(backend, inputs, batch, new float[] {0}, 0, 0);
             pass.plan().run(backend);
-            backend.download(padded.asSlice(0, pass.logits().elements() * Float.BYTES), pass.logits());
+            backend.download(
+                    padded.asSlice(0, pass.logits().elements() * Float.BYTES), pass.logits());
         }
         return padded;
     }

@@ -13,7 +13,9 @@ final class HostMemory {
 
     /** The lesser of what the kernel calls available and what the container's limit leaves. */
     static long available() {
-        var os = (com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        var os =
+                (com.sun.management.OperatingSystemMXBean)
+                        ManagementFactory.getOperatingSystemMXBean();
         // Aware of container limits, but counts the page cache as used.
         long total = os.getTotalMemorySize();
         try {

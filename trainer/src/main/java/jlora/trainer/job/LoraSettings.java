@@ -1,12 +1,13 @@
 package jlora.trainer.job;
 
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraInit;
 import jlora.runtime.adapter.lora.TargetModules;
 import jlora.trainer.config.AdapterSettings;
 import jlora.trainer.config.ModuleNames;
+
+import java.util.List;
+import java.util.Optional;
 
 /** Translates between a run's {@code lora_} keys and PEFT's LoraConfig. */
 final class LoraSettings {
@@ -17,7 +18,8 @@ final class LoraSettings {
      */
     static LoraConfig config(AdapterSettings s, String modelType, String base) {
         boolean gpt2 = modelType.equals("gpt2");
-        TargetModules usual = new TargetModules.Names(gpt2 ? List.of("c_attn") : List.of("q_proj", "v_proj"));
+        TargetModules usual =
+                new TargetModules.Names(gpt2 ? List.of("c_attn") : List.of("q_proj", "v_proj"));
         return new LoraConfig(
                 s.loraR(),
                 s.loraAlpha(),
@@ -47,7 +49,10 @@ final class LoraSettings {
         };
     }
 
-    /** The keys that would have made a saved adapter's configuration; initialisation is over and keeps what is given. */
+    /**
+     * The keys that would have made a saved adapter's configuration; initialisation is over and
+     * keeps what is given.
+     */
     static AdapterSettings settings(LoraConfig c, AdapterSettings given) {
         return new AdapterSettings(
                 c.r(),
@@ -55,7 +60,9 @@ final class LoraSettings {
                 c.loraDropout(),
                 Optional.of(names(c.targetModules())),
                 c.excludeModules().map(LoraSettings::names),
-                c.layersToTransform().isEmpty() ? Optional.empty() : Optional.of(c.layersToTransform()),
+                c.layersToTransform().isEmpty()
+                        ? Optional.empty()
+                        : Optional.of(c.layersToTransform()),
                 c.layersPattern().isEmpty() ? Optional.empty() : Optional.of(c.layersPattern()),
                 c.rankPattern(),
                 c.alphaPattern(),

@@ -1,9 +1,10 @@
 package jlora.trainer.job;
 
-import java.util.Optional;
 import jlora.runtime.plan.Recompute;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Passes;
+
+import java.util.Optional;
 
 /** What to change when a plan does not fit: tried on the planner itself, not guessed. */
 final class MemoryAdvice {
@@ -18,7 +19,8 @@ final class MemoryAdvice {
                         + Bytes.text(limit)
                         + "; ";
         RunConfig config = model.config();
-        if (config.train().gradientCheckpointing() == jlora.trainer.config.GradientCheckpointing.NONE
+        if (config.train().gradientCheckpointing()
+                        == jlora.trainer.config.GradientCheckpointing.NONE
                 && fits(model, passes, plan, limit, 1)) {
             return problem + "gradient_checkpointing: auto would fit.";
         }
@@ -34,7 +36,10 @@ final class MemoryAdvice {
         int length = RunData.maxLength(config, model.model().config());
         for (int shorter = length / 2; shorter >= 64; shorter /= 2) {
             if (fits(model, passes, plan, limit, (double) shorter / length / batch)) {
-                return problem + "max_length: " + shorter + " with per_device_train_batch_size: 1 would fit.";
+                return problem
+                        + "max_length: "
+                        + shorter
+                        + " with per_device_train_batch_size: 1 would fit.";
             }
         }
         long least = size(model, passes, plan, limit, 1e-9).totalBytes();
@@ -44,11 +49,13 @@ final class MemoryAdvice {
                 + ", so take a machine with more memory, a smaller model or a smaller lora_r.";
     }
 
-    private static boolean fits(RunModel model, Passes passes, RunPlan plan, long limit, double share) {
+    private static boolean fits(
+            RunModel model, Passes passes, RunPlan plan, long limit, double share) {
         return size(model, passes, plan, limit, share).totalBytes() <= limit;
     }
 
-    private static RunPlan size(RunModel model, Passes passes, RunPlan plan, long limit, double share) {
+    private static RunPlan size(
+            RunModel model, Passes passes, RunPlan plan, long limit, double share) {
         var inputs = plan.training().largest().inputs();
         int tokens = (int) Math.max(1, Math.ceil(inputs.tokens() * share));
         int sequences = (int) Math.max(1, Math.ceil(inputs.sequences() * Math.min(1, share)));

@@ -1,14 +1,18 @@
 package jlora.trainer.job;
 
+import jlora.runtime.ExitCode;
+import jlora.runtime.JloraException;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
-import jlora.runtime.ExitCode;
-import jlora.runtime.JloraException;
 
-/** The folder of a run's results: checked before anything costly starts, made when there is something to write. */
+/**
+ * The folder of a run's results: checked before anything costly starts, made when there is
+ * something to write.
+ */
 public final class OutputFolder {
     /** What a run writes, and by which an earlier one is recognised. */
     private static final List<String> OWN =
@@ -29,7 +33,9 @@ public final class OutputFolder {
         this.overwrite = overwrite;
     }
 
-    /** Checks, and changes nothing: the folder can be written, and holds no run that would be lost. */
+    /**
+     * Checks, and changes nothing: the folder can be written, and holds no run that would be lost.
+     */
     public static OutputFolder check(Path path, boolean overwrite) {
         Path existing = path.toAbsolutePath();
         while (existing != null && !Files.exists(existing)) {
@@ -55,7 +61,8 @@ public final class OutputFolder {
                                     + path
                                     + " already holds a run ("
                                     + name
-                                    + "); choose another folder, or pass --overwrite to replace it.");
+                                    + "); choose another folder, or pass --overwrite to replace"
+                                    + " it.");
                 }
             }
         }
@@ -76,7 +83,13 @@ public final class OutputFolder {
                 }
                 try (Stream<Path> files = Files.list(path)) {
                     // Shards of an earlier full model would be read beside the new one.
-                    for (Path shard : files.filter(f -> f.getFileName().toString().matches("model-.*\\.safetensors")).toList()) {
+                    for (Path shard :
+                            files.filter(
+                                            f ->
+                                                    f.getFileName()
+                                                            .toString()
+                                                            .matches("model-.*\\.safetensors"))
+                                    .toList()) {
                         Files.delete(shard);
                     }
                 }
@@ -84,7 +97,11 @@ public final class OutputFolder {
         } catch (IOException e) {
             throw new JloraException(
                     ExitCode.CHECKPOINT_IO,
-                    "output_dir " + path + " could not be made (" + e.getMessage() + "); choose another folder.",
+                    "output_dir "
+                            + path
+                            + " could not be made ("
+                            + e.getMessage()
+                            + "); choose another folder.",
                     e);
         }
     }

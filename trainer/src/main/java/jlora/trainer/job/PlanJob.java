@@ -1,15 +1,17 @@
 package jlora.trainer.job;
 
-import java.util.Optional;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Passes;
 
+import java.util.Optional;
+
 /**
- * The plan of a run from its configuration and config.json alone: no weights, no data, no device. Without data the batch
- * is the largest that the configuration allows: per_device_train_batch_size sequences of max_length tokens.
+ * The plan of a run from its configuration and config.json alone: no weights, no data, no device.
+ * Without data the batch is the largest that the configuration allows: per_device_train_batch_size
+ * sequences of max_length tokens.
  */
 public final class PlanJob {
     private final RunModel model;

@@ -2,10 +2,12 @@ package jlora.trainer.job;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.Locale;
+
 import jlora.runtime.io.Json;
 import jlora.runtime.model.Model;
 import jlora.trainer.report.MemoryItem;
+
+import java.util.Locale;
 
 /** A run's plan as a table for people and as JSON for programs; both say the same. */
 public final class PlanTable {
@@ -52,7 +54,12 @@ public final class PlanTable {
                     out,
                     "  %-34s %14s",
                     "tokens/s at the data sheet's peak",
-                    count((long) (plan.tokensPerStep() * device.bf16Tflops() * 1e12 / plan.flopsPerStep())));
+                    count(
+                            (long)
+                                    (plan.tokensPerStep()
+                                            * device.bf16Tflops()
+                                            * 1e12
+                                            / plan.flopsPerStep())));
         }
         return out.toString();
     }

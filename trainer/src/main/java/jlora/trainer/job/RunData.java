@@ -1,11 +1,5 @@
 package jlora.trainer.job;
 
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.Optional;
-import java.util.OptionalInt;
 import jlora.runtime.JloraException;
 import jlora.runtime.model.ModelConfig;
 import jlora.trainer.config.DatasetConfig;
@@ -20,14 +14,24 @@ import jlora.trainer.data.EncodeOptions;
 import jlora.trainer.data.Examples;
 import jlora.trainer.data.Tokenizer;
 
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+
 /**
  * The data of a run: read, tokenised, split and scheduled.
  *
  * @param evaluation rows to evaluate on, in file order
  */
-public record RunData(BatchSchedule training, Optional<BatchSchedule> evaluation, List<String> notes) {
+public record RunData(
+        BatchSchedule training, Optional<BatchSchedule> evaluation, List<String> notes) {
 
-    /** Tokens of the longest sequence: max_length, and never more than the model has positions for. */
+    /**
+     * Tokens of the longest sequence: max_length, and never more than the model has positions for.
+     */
     public static int maxLength(RunConfig config, ModelConfig model) {
         int wanted = config.data().maxLength();
         if (wanted > model.maxPositions() && config.isSet("max_length")) {
@@ -45,14 +49,19 @@ public record RunData(BatchSchedule training, Optional<BatchSchedule> evaluation
     /** Training data and, where the configuration has any, evaluation data. */
     public static RunData forTraining(RunConfig config, ModelConfig model, int threads) {
         int maxLength = maxLength(config, model);
-        DatasetLoader.Loaded loaded = load(config, config.data().datasets(), model, maxLength, threads);
+        DatasetLoader.Loaded loaded =
+                load(config, config.data().datasets(), model, maxLength, threads);
         Examples train = loaded.examples();
         Optional<Examples> eval = Optional.empty();
         double split = config.data().evalSplit();
         if (split > 0) {
             if (split >= train.size()) {
                 throw JloraException.usage(
-                        "eval_split holds out " + split + " of " + train.size() + " rows; lower it.");
+                        "eval_split holds out "
+                                + split
+                                + " of "
+                                + train.size()
+                                + " rows; lower it.");
             }
             long seed = config.train().dataSeed();
             Examples.Split parts =
@@ -75,9 +84,16 @@ public record RunData(BatchSchedule training, Optional<BatchSchedule> evaluation
                                 maxLength,
                                 config.data().shuffle(),
                                 config.train().dataSeed()));
-        DataStatistics statistics = loaded.statistics().withPackingEfficiency(training.packingEfficiency());
+        DataStatistics statistics =
+                loaded.statistics().withPackingEfficiency(training.packingEfficiency());
         List<String> notes = new ArrayList<>(statistics.describe());
-        eval.ifPresent(e -> notes.add(e.size() + " rows, " + e.trainedTokens() + " trained tokens to evaluate on"));
+        eval.ifPresent(
+                e ->
+                        notes.add(
+                                e.size()
+                                        + " rows, "
+                                        + e.trainedTokens()
+                                        + " trained tokens to evaluate on"));
         return new RunData(training, eval.map(e -> inOrder(config, e, maxLength)), notes);
     }
 
@@ -96,10 +112,17 @@ public record RunData(BatchSchedule training, Optional<BatchSchedule> evaluation
     }
 
     private static DatasetLoader.Loaded load(
-            RunConfig config, List<DatasetConfig> sets, ModelConfig model, int maxLength, int threads) {
+            RunConfig config,
+            List<DatasetConfig> sets,
+            ModelConfig model,
+            int maxLength,
+            int threads) {
         boolean text = sets.stream().anyMatch(s -> s.type() != DatasetType.TOKENS);
         Optional<Tokenizer> tokenizer =
-                text ? Optional.of(Tokenizer.open(config.model().modelNameOrPath().orElseThrow())) : Optional.empty();
+                text
+                        ? Optional.of(
+                                Tokenizer.open(config.model().modelNameOrPath().orElseThrow()))
+                        : Optional.empty();
         try {
             return DatasetLoader.load(
                     sets.stream().map(RunData::spec).toList(),

@@ -1,11 +1,7 @@
 package jlora.trainer.job;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.nio.file.Path;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.Optional;
+
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraSpec;
@@ -19,33 +15,55 @@ import jlora.runtime.nn.Linear;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.RandomInit;
-import jlora.trainer.config.ComputeType;
+import jlora.trainer.config.AdapterSettings;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.config.TrainingMethod;
 import jlora.trainer.loop.AdapterValues;
 import jlora.trainer.loop.Blueprint;
 import jlora.trainer.loop.Session;
 
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
 /**
- * The model of a run as its configuration asks for it: architecture, type, adapters. Made from config.json and, where
- * there is one, a saved adapter's configuration; weights are read by {@link #open} alone.
+ * The model of a run as its configuration asks for it: architecture, type, adapters. Made from
+ * config.json and, where there is one, a saved adapter's configuration; weights are read by {@link
+ * #open} alone.
  */
 public final class RunModel {
     private static final String ADAPTER = "default";
+    private static final Set<String> MODULE_KEYS =
+            Set.of(
+                    "lora_target_modules",
+                    "lora_exclude_modules",
+                    "lora_layers_to_transform",
+                    "lora_layers_pattern");
+
+    /** All keys about adapters: a saved adapter that is only used answers them itself. */
+    private static final Set<String> LORA_KEYS =
+            Set.copyOf(RunConfig.keyNames(AdapterSettings.class));
 
     private final RunConfig config;
     private final Path folder;
     private final Blueprint blueprint;
     private final Optional<LoraConfig> lora;
 
-    private RunModel(RunConfig config, Path folder, Blueprint blueprint, Optional<LoraConfig> lora) {
+    private RunModel(
+            RunConfig config, Path folder, Blueprint blueprint, Optional<LoraConfig> lora) {
         this.config = config;
         this.folder = folder;
         this.blueprint = blueprint;
         this.lora = lora;
     }
 
-    /** The model for training: with a new or a continued adapter, or with all its weights trained. */
+    /**
+     * The model for training: with a new or a continued adapter, or with all its weights trained.
+     */
     public static RunModel forTraining(RunConfig config, DType dtype) {
         return of(config, dtype, true);
     }
@@ -86,9 +104,14 @@ public final class RunModel {
                 lora = peft.config();
             }
             resolved =
-                    config.withSavedAdapter(LoraSettings.settings(lora, config.adapter()), saved.get());
+                    config.withSavedAdapter(
+                            LoraSettings.settings(lora, config.adapter()),
+                            saved.get(),
+                            training ? settled(config, model, linears, specs) : LORA_KEYS);
         } else {
-            lora = LoraSettings.config(config.adapter(), model.config().modelType(), folder.toString());
+            lora =
+                    LoraSettings.config(
+                            config.adapter(), model.config().modelType(), folder.toString());
             specs = lora.selectEach(linears.keySet());
         }
         Map<String, Map<String, LoraSpec>> adapters = new LinkedHashMap<>();
@@ -97,11 +120,29 @@ public final class RunModel {
                 resolved, folder, Blueprint.seal(model, adapters, training), Optional.of(lora));
     }
 
+    /**
+     * Keys that need not be spelled as a saved adapter spells them: how a new adapter starts, and
+     * the choice of modules where it comes to the same ones (PEFT writes all-linear as a list).
+     */
+    private static Set<String> settled(
+            RunConfig config,
+            Model model,
+            Map<String, PeftFolder.Features> linears,
+            Map<String, LoraSpec> saved) {
+        LoraConfig given = LoraSettings.config(config.adapter(), model.config().modelType(), "");
+        Set<String> keys = new HashSet<>(Set.of("init_lora_weights"));
+        if (given.select(linears.keySet()).keySet().equals(saved.keySet())) {
+            keys.addAll(MODULE_KEYS);
+        }
+        return keys;
+    }
+
     static Map<String, PeftFolder.Features> features(Model model) {
         Map<String, PeftFolder.Features> features = new LinkedHashMap<>();
         for (Linear linear : model.linears()) {
             for (Linear.Part part : linear.parts()) {
-                features.put(part.module(), new PeftFolder.Features(linear.weight().cols(), part.out()));
+                features.put(
+                        part.module(), new PeftFolder.Features(linear.weight().cols(), part.out()));
             }
         }
         return features;
@@ -173,6 +214,7 @@ public final class RunModel {
                 return SavedAdapter.values(peft);
             }
         }
-        return SavedAdapter.initial(adapter, lora.orElseThrow().initLoraWeights(), config.train().seed());
+        return SavedAdapter.initial(
+                adapter, lora.orElseThrow().initLoraWeights(), config.train().seed());
     }
 }

@@ -1,9 +1,5 @@
 package jlora.trainer.job;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.plan.Recompute;
 import jlora.runtime.tensor.MemoryArena;
@@ -17,9 +13,14 @@ import jlora.trainer.loop.Passes;
 import jlora.trainer.loop.Session;
 import jlora.trainer.report.MemoryItem;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
 /**
- * All the memory and all the arithmetic of a run, known before it starts: the training plan of the largest batch and,
- * where there is evaluation, that of the largest evaluation batch, in one arena.
+ * All the memory and all the arithmetic of a run, known before it starts: the training plan of the
+ * largest batch and, where there is evaluation, that of the largest evaluation batch, in one arena.
  */
 public final class RunPlan {
     /**
@@ -66,12 +67,14 @@ public final class RunPlan {
             long limit,
             int accumulation) {
         Optional<BatchPlans> evaluation =
-                eval.map(e ->
-                        new BatchPlans(
-                                e.tokens,
-                                e.sequences,
-                                e.longest,
-                                (inputs, longest) -> passes.evaluate(inputs, loss, longest)));
+                eval.map(
+                        e ->
+                                new BatchPlans(
+                                        e.tokens,
+                                        e.sequences,
+                                        e.longest,
+                                        (inputs, longest) ->
+                                                passes.evaluate(inputs, loss, longest)));
         long resident = residentItems(blueprint).stream().mapToLong(MemoryItem::bytes).sum();
         Recompute recompute = new Recompute(mode, Math.max(0, limit - resident - (1L << 20)));
         BatchPlans training =
@@ -103,14 +106,17 @@ public final class RunPlan {
 
     /** Bytes of the arena that all plans share. */
     public long arenaBytes() {
-        return Math.max(microBatch().arenaBytes(), evaluation.map(e -> e.largest().plan().arenaBytes()).orElse(0L));
+        return Math.max(
+                microBatch().arenaBytes(),
+                evaluation.map(e -> e.largest().plan().arenaBytes()).orElse(0L));
     }
 
     /** Bytes of the batch inputs. */
     public long inputBytes() {
         long bytes = Placement.bytes(training.largest().inputs().storages());
         return Math.max(
-                bytes, evaluation.map(e -> Placement.bytes(e.largest().inputs().storages())).orElse(0L));
+                bytes,
+                evaluation.map(e -> Placement.bytes(e.largest().inputs().storages())).orElse(0L));
     }
 
     /** Allocates the arena and the inputs, owned by the session, and places the plans in them. */
@@ -125,7 +131,9 @@ public final class RunPlan {
     private static List<MemoryItem> residentItems(Blueprint blueprint) {
         ModelWeights weights = blueprint.model().weights();
         List<MemoryItem> items = new ArrayList<>();
-        items.add(new MemoryItem("weights (" + weights.dtype().torchName() + ")", weights.weightBytes()));
+        items.add(
+                new MemoryItem(
+                        "weights (" + weights.dtype().torchName() + ")", weights.weightBytes()));
         if (!blueprint.adapters().isEmpty()) {
             items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
         }
@@ -137,7 +145,8 @@ public final class RunPlan {
         return items;
     }
 
-    private static void item(List<MemoryItem> items, Blueprint blueprint, Storage.Role role, String name) {
+    private static void item(
+            List<MemoryItem> items, Blueprint blueprint, Storage.Role role, String name) {
         List<Storage> of =
                 blueprint.parameters().storages().stream().filter(s -> s.role() == role).toList();
         items.add(new MemoryItem(name, Placement.bytes(of)));
@@ -152,7 +161,8 @@ public final class RunPlan {
             items.add(new MemoryItem(part.getKey().label(), part.getValue()));
         }
         if (arenaBytes() > plan.arenaBytes()) {
-            items.add(new MemoryItem("evaluation beyond training", arenaBytes() - plan.arenaBytes()));
+            items.add(
+                    new MemoryItem("evaluation beyond training", arenaBytes() - plan.arenaBytes()));
         }
         return items;
     }
@@ -166,12 +176,17 @@ public final class RunPlan {
         return blueprint.parameters().elements();
     }
 
-    /** Floating-point operations of one optimizer step with the largest batches, the update left out. */
+    /**
+     * Floating-point operations of one optimizer step with the largest batches, the update left
+     * out.
+     */
     public long flopsPerStep() {
         return accumulation * microBatch().flops();
     }
 
-    /** Bytes that the steps of one optimizer step move when each operand is read and written once. */
+    /**
+     * Bytes that the steps of one optimizer step move when each operand is read and written once.
+     */
     public long bytesMovedPerStep() {
         return accumulation * microBatch().bytesMoved();
     }

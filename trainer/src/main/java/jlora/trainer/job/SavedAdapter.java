@@ -1,13 +1,5 @@
 package jlora.trainer.job;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.Optional;
-import java.nio.file.Path;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraInit;
@@ -21,6 +13,15 @@ import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.Placement;
 import jlora.trainer.loop.AdapterValues;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
 /** Adapter values from and to PEFT folders, and where a new adapter starts. */
 public final class SavedAdapter {
     private SavedAdapter() {}
@@ -28,15 +29,22 @@ public final class SavedAdapter {
     /** The values of an adapter folder. */
     public static AdapterValues values(PeftFolder peft) {
         Map<String, AdapterValues.Pair> modules = new HashMap<>();
-        peft.modules().forEach((module, stored) ->
-                modules.put(module, new AdapterValues.Pair(floats(stored.a()), floats(stored.b()))));
+        peft.modules()
+                .forEach(
+                        (module, stored) ->
+                                modules.put(
+                                        module,
+                                        new AdapterValues.Pair(
+                                                floats(stored.a()), floats(stored.b()))));
         return new AdapterValues(modules);
     }
 
     private static float[] floats(SafetensorsEntry entry) {
         Tensor tensor =
-                Tensor.dense(entry.name(), Storage.Role.ADAPTER, DType.F32, entry.rows(), entry.cols());
-        try (MemoryArena arena = MemoryArena.host(entry.name(), MemoryArena.align(tensor.storage().bytes()))) {
+                Tensor.dense(
+                        entry.name(), Storage.Role.ADAPTER, DType.F32, entry.rows(), entry.cols());
+        try (MemoryArena arena =
+                MemoryArena.host(entry.name(), MemoryArena.align(tensor.storage().bytes()))) {
             arena.place(tensor.storage(), 0);
             TensorCopy.copy(entry, tensor);
             return tensor.segment().toArray(ValueLayout.JAVA_FLOAT);
@@ -52,7 +60,8 @@ public final class SavedAdapter {
             int out = Math.toIntExact(m.b().value().rows());
             modules.put(
                     m.module(),
-                    new AdapterValues.Pair(init.a(seed, m.module(), rank, in), new float[rank * out]));
+                    new AdapterValues.Pair(
+                            init.a(seed, m.module(), rank, in), new float[rank * out]));
         }
         return new AdapterValues(modules);
     }

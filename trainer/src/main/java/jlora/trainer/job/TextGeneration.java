@@ -1,9 +1,5 @@
 package jlora.trainer.job;
 
-import java.util.Arrays;
-import java.util.HashSet;
-import java.util.Set;
-import java.util.function.Consumer;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Decoder;
@@ -16,6 +12,11 @@ import jlora.trainer.config.RunConfig;
 import jlora.trainer.data.StreamDecoder;
 import jlora.trainer.data.Tokenizer;
 import jlora.trainer.loop.Session;
+
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.Set;
+import java.util.function.Consumer;
 
 /** Continues text with a loaded model. */
 public final class TextGeneration implements AutoCloseable {
@@ -51,7 +52,8 @@ public final class TextGeneration implements AutoCloseable {
     }
 
     /**
-     * Continues a prompt until the model ends its text, or {@code maxNewTokens} or the model's positions are used up.
+     * Continues a prompt until the model ends its text, or {@code maxNewTokens} or the model's
+     * positions are used up.
      *
      * @param piece hears the continuation as it comes
      * @return the whole continuation

@@ -1,8 +1,5 @@
 package jlora.trainer.job;
 
-import java.util.List;
-import java.util.Optional;
-import java.util.OptionalInt;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
@@ -23,9 +20,13 @@ import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.optim.schedule.Schedules;
 
+import java.util.Optional;
+import java.util.OptionalInt;
+
 /**
- * A training run from its configuration to a trained session: everything that can fail without weights fails first, then
- * the plan is made and held against memory, then weights are read and the loop runs. Files are the caller's.
+ * A training run from its configuration to a trained session: everything that can fail without
+ * weights fails first, then the plan is made and held against memory, then weights are read and the
+ * loop runs. Files are the caller's.
  */
 public final class TrainJob implements AutoCloseable {
     private final RunModel model;
@@ -60,11 +61,14 @@ public final class TrainJob implements AutoCloseable {
                         config.train().gradientAccumulationSteps());
     }
 
-    private static RunPlan.BatchSize size(BatchSchedule schedule, RunConfig config, RunModel model) {
+    private static RunPlan.BatchSize size(
+            BatchSchedule schedule, RunConfig config, RunModel model) {
         return new RunPlan.BatchSize(
                 schedule.maxTokensPerBatch(),
                 schedule.maxSequencesPerBatch(),
-                Math.min(schedule.maxTokensPerBatch(), RunData.maxLength(config, model.model().config())));
+                Math.min(
+                        schedule.maxTokensPerBatch(),
+                        RunData.maxLength(config, model.model().config())));
     }
 
     static Recompute.Mode mode(RunConfig config) {
@@ -101,7 +105,10 @@ public final class TrainJob implements AutoCloseable {
         TrainConfig train = model.config().train();
         return train.maxSteps()
                 .map(Integer::longValue)
-                .orElseGet(() -> TrainLoop.steps(train.numTrainEpochs().orElseThrow(), data.training()));
+                .orElseGet(
+                        () ->
+                                TrainLoop.steps(
+                                        train.numTrainEpochs().orElseThrow(), data.training()));
     }
 
     /** Loads the model into a backend's memory; all memory of the run is allocated here. */
@@ -133,7 +140,8 @@ public final class TrainJob implements AutoCloseable {
                                 0),
                         train.seed());
         Optional<Evaluator> evaluator =
-                data.evaluation().map(e -> new Evaluator(session, plan.evaluation().orElseThrow(), e));
+                data.evaluation()
+                        .map(e -> new Evaluator(session, plan.evaluation().orElseThrow(), e));
         long steps = totalSteps();
         long warmup =
                 train.warmupSteps() > 0
@@ -143,7 +151,8 @@ public final class TrainJob implements AutoCloseable {
                 new TrainLoop.Settings(
                         steps,
                         train.learningRate(),
-                        Schedules.of(train.lrSchedulerType().name().toLowerCase(java.util.Locale.ROOT)),
+                        Schedules.of(
+                                train.lrSchedulerType().name().toLowerCase(java.util.Locale.ROOT)),
                         warmup,
                         train.loggingSteps(),
                         train.evalStrategy() == EvalStrategy.STEPS

@@ -1,13 +1,5 @@
 package jlora.trainer.job;
 
-import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Locale;
-import java.util.Map;
-import java.util.Optional;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.io.AtomicFile;
@@ -28,6 +20,15 @@ import jlora.trainer.metrics.StepMetrics;
 import jlora.trainer.metrics.TrainerStateWriter;
 import jlora.trainer.report.ReportData;
 import jlora.trainer.report.ReportPage;
+
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
 
 /** The {@code train} command: a {@link TrainJob} with its words to the user and its files. */
 public final class TrainRun {
@@ -60,11 +61,15 @@ public final class TrainRun {
     /** Runs to the end and writes everything. */
     public void run() {
         given.require(Purpose.TRAIN);
-        OutputFolder folder = OutputFolder.check(given.output().outputDir().orElseThrow(), given.output().overwrite());
+        OutputFolder folder =
+                OutputFolder.check(
+                        given.output().outputDir().orElseThrow(), given.output().overwrite());
         try (Backend backend = Backends.open(given)) {
             out.println(backend.describe());
             DType dtype = RunModel.dtype(given, false);
-            try (TrainJob job = new TrainJob(given, dtype, Backends.memoryLimit(given), Backends.threads(given))) {
+            try (TrainJob job =
+                    new TrainJob(
+                            given, dtype, Backends.memoryLimit(given), Backends.threads(given))) {
                 run(job, backend, folder);
             }
         }
@@ -83,13 +88,17 @@ public final class TrainRun {
         folder.create();
         Path path = folder.path();
         RunConfig config = job.model().config();
-        AtomicFile.write(path.resolve("config.yaml"), config.toYaml().getBytes(StandardCharsets.UTF_8));
+        AtomicFile.write(
+                path.resolve("config.yaml"), config.toYaml().getBytes(StandardCharsets.UTF_8));
         MetricsHistory history = new MetricsHistory();
         long start = System.nanoTime();
         try (MetricsWriter metrics = MetricsWriter.create(path.resolve("metrics.jsonl"))) {
             StepListener files =
                     new LoggedSteps(
-                            List.of(metrics, new TrainerStateWriter(path.resolve("trainer_state.json")), history));
+                            List.of(
+                                    metrics,
+                                    new TrainerStateWriter(path.resolve("trainer_state.json")),
+                                    history));
             job.train(new Both(files, ConsoleProgress.onStandardOutput()));
         }
         double seconds = (System.nanoTime() - start) / 1e9;
@@ -134,10 +143,17 @@ public final class TrainRun {
         facts.put("architecture", job.model().model().config().modelType());
         facts.put("device", backend.describe());
         facts.put("type", job.model().model().weights().dtype().torchName());
-        facts.put("parameters", String.format(Locale.ROOT, "%,d", job.model().model().weights().parameters()));
+        facts.put(
+                "parameters",
+                String.format(Locale.ROOT, "%,d", job.model().model().weights().parameters()));
         facts.put("trained", String.format(Locale.ROOT, "%,d", job.plan().trainedParameters()));
         facts.put("seconds", String.format(Locale.ROOT, "%.1f", seconds));
-        facts.put("tokens", String.format(Locale.ROOT, "%,d", history.steps().stream().mapToLong(StepMetrics::tokens).sum()));
+        facts.put(
+                "tokens",
+                String.format(
+                        Locale.ROOT,
+                        "%,d",
+                        history.steps().stream().mapToLong(StepMetrics::tokens).sum()));
         facts.put("recomputed", job.plan().microBatch().recomputed());
         ReportPage.write(
                 new ReportData(

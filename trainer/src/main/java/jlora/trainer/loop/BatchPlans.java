@@ -1,17 +1,19 @@
 package jlora.trainer.loop;
 
-import java.util.HashMap;
-import java.util.Map;
-import java.util.function.BiFunction;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.RowBuckets;
 
+import java.util.HashMap;
+import java.util.Map;
+import java.util.function.BiFunction;
+
 /**
- * Plans of one pass for batches of many sizes: one plan per capacity, traced when the first batch of that size comes, all
- * of them in one arena that the largest fills. So the memory of a run is known before its first step.
+ * Plans of one pass for batches of many sizes: one plan per capacity, traced when the first batch
+ * of that size comes, all of them in one arena that the largest fills. So the memory of a run is
+ * known before its first step.
  */
 public final class BatchPlans {
     /** A plan with the inputs that it reads. */
@@ -33,7 +35,10 @@ public final class BatchPlans {
      * @param tracer from inputs and the longest sequence to a plan
      */
     public BatchPlans(
-            int maxTokens, int maxSequences, long longest, BiFunction<StepInputs, Long, Plan> tracer) {
+            int maxTokens,
+            int maxSequences,
+            long longest,
+            BiFunction<StepInputs, Long, Plan> tracer) {
         this.tracer = tracer;
         this.buckets = new RowBuckets(maxTokens);
         this.maxSequences = maxSequences;
@@ -52,7 +57,10 @@ public final class BatchPlans {
         return largest;
     }
 
-    /** Gives the plans their memory: {@link Plan#arenaBytes} and the inputs' bytes of {@link #largest} or more. */
+    /**
+     * Gives the plans their memory: {@link Plan#arenaBytes} and the inputs' bytes of {@link
+     * #largest} or more.
+     */
     public void bind(MemoryArena planArena, MemoryArena inputArena) {
         arena = planArena;
         inputs = inputArena;
@@ -71,7 +79,8 @@ public final class BatchPlans {
                 tokens -> {
                     Entry entry = trace(tokens);
                     if (entry.plan.arenaBytes() > arena.bytes()) {
-                        // Layouts are found greedily: a smaller batch may, in theory, pack worse than the largest.
+                        // Layouts are found greedily: a smaller batch may, in theory, pack worse
+                        // than the largest.
                         return largest;
                     }
                     place(entry);

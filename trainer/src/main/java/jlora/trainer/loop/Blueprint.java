@@ -1,17 +1,18 @@
 package jlora.trainer.loop;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Map;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraSpec;
 import jlora.runtime.model.Model;
 import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
 /**
- * A model with its adapters and what of it is trained, laid out and still without memory: enough to plan a run to the
- * byte.
+ * A model with its adapters and what of it is trained, laid out and still without memory: enough to
+ * plan a run to the byte.
  *
  * @param parameters empty when nothing is trained
  */
@@ -37,9 +38,12 @@ public record Blueprint(Model model, List<LoraAdapter> adapters, ParameterSet pa
      * @param adapters the targeted modules of each adapter, by its name
      * @param trained whether the adapters are trained; the base model never is
      */
-    public static Blueprint seal(Model model, Map<String, Map<String, LoraSpec>> adapters, boolean trained) {
+    public static Blueprint seal(
+            Model model, Map<String, Map<String, LoraSpec>> adapters, boolean trained) {
         List<LoraAdapter> attached = new ArrayList<>();
-        adapters.forEach((name, specs) -> attached.add(LoraAdapter.attach(model, name, attached.size(), specs)));
+        adapters.forEach(
+                (name, specs) ->
+                        attached.add(LoraAdapter.attach(model, name, attached.size(), specs)));
         model.weights().seal();
         List<Parameter> parameters = new ArrayList<>();
         if (trained) {

@@ -1,10 +1,11 @@
 package jlora.trainer.loop;
 
-import java.lang.foreign.MemorySegment;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.Bf16;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
+
+import java.lang.foreign.MemorySegment;
 
 /** Moves f32 values between host arrays and tensors of any float type. */
 final class HostValues {

@@ -1,6 +1,5 @@
 package jlora.trainer.loop;
 
-import java.util.List;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.model.Model;
@@ -16,9 +15,17 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ParameterSet;
 
-/** Traces what a run consists of: the micro-batch with its gradients, the update, the evaluation batch, plain logits. */
+import java.util.List;
+
+/**
+ * Traces what a run consists of: the micro-batch with its gradients, the update, the evaluation
+ * batch, plain logits.
+ */
 public final class Passes {
-    /** Bytes that a chunk of f32 logits aims at: a share of the cache on a CPU, little beside the weights on a GPU. */
+    /**
+     * Bytes that a chunk of f32 logits aims at: a share of the cache on a CPU, little beside the
+     * weights on a GPU.
+     */
     private static final long LOGITS_BYTES = 64L << 20;
 
     private final Blueprint blueprint;
@@ -52,7 +59,8 @@ public final class Passes {
         return trace.finish();
     }
 
-    private void traceLoss(Trace trace, StepInputs inputs, Tensor loss, long longest, float smoothing) {
+    private void traceLoss(
+            Trace trace, StepInputs inputs, Tensor loss, long longest, float smoothing) {
         Model model = blueprint.model();
         Tensor hidden = hidden(trace, inputs, longest);
         LinearCrossEntropy.apply(
@@ -67,13 +75,20 @@ public final class Passes {
     }
 
     private Tensor hidden(Trace trace, StepInputs inputs, long longest) {
-        return blueprint.model()
+        return blueprint
+                .model()
                 .hidden(
                         trace,
                         inputs,
                         (t, layer, qkv, shape, pad) ->
                                 Attention.apply(
-                                        t, qkv, inputs.cuSeqlens(), inputs.keyMask(), shape, longest, pad));
+                                        t,
+                                        qkv,
+                                        inputs.cuSeqlens(),
+                                        inputs.keyMask(),
+                                        shape,
+                                        longest,
+                                        pad));
     }
 
     /** All logits of a batch, f32 [T,V]; for saving, where every one of them is wanted. */
@@ -87,13 +102,14 @@ public final class Passes {
     }
 
     /**
-     * The update after a step's micro-batches: per adapter, norm and clipping, then AdamW; at the end the new values go
-     * where products read them.
+     * The update after a step's micro-batches: per adapter, norm and clipping, then AdamW; at the
+     * end the new values go where products read them.
      *
      * @param schedule f32 [1,3], as {@link AdamWKernel} reads it
      * @param norms f32 [G,2], one row per group of parameters
      */
-    public Plan update(Tensor schedule, Tensor norms, float maxGradNorm, AdamWKernel.Settings settings) {
+    public Plan update(
+            Tensor schedule, Tensor norms, float maxGradNorm, AdamWKernel.Settings settings) {
         Trace trace = Trace.inference(dtype());
         ParameterSet parameters = blueprint.parameters();
         for (int i = 0; i < parameters.groups().size(); i++) {
@@ -116,17 +132,24 @@ public final class Passes {
             trace.step(
                     Step.of(
                                     "adamw",
-                                    List.of(group.master(), group.gradient(), group.m(), group.v(), schedule, norm),
+                                    List.of(
+                                            group.master(),
+                                            group.gradient(),
+                                            group.m(),
+                                            group.v(),
+                                            schedule,
+                                            norm),
                                     List.of(group.master(), group.gradient(), group.m(), group.v()),
-                                    b -> b.adamW()
-                                            .update(
-                                                    group.master(),
-                                                    group.gradient(),
-                                                    group.m(),
-                                                    group.v(),
-                                                    schedule,
-                                                    norm,
-                                                    own))
+                                    b ->
+                                            b.adamW()
+                                                    .update(
+                                                            group.master(),
+                                                            group.gradient(),
+                                                            group.m(),
+                                                            group.v(),
+                                                            schedule,
+                                                            norm,
+                                                            own))
                             .flops(14 * group.master().elements()));
         }
         List<PublishKernel.Copy> copies = parameters.copies();

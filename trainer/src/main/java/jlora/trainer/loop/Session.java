@@ -1,11 +1,5 @@
 package jlora.trainer.loop;
 
-import java.lang.foreign.MemorySegment;
-import java.util.ArrayDeque;
-import java.util.Deque;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
@@ -15,7 +9,17 @@ import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
 
-/** A blueprint in the memory of a backend: weights, trained parameters, and small results that outlive a plan's run. */
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A blueprint in the memory of a backend: weights, trained parameters, and small results that
+ * outlive a plan's run.
+ */
 public final class Session implements AutoCloseable {
     private final Backend backend;
     private final Blueprint blueprint;
@@ -78,7 +82,9 @@ public final class Session implements AutoCloseable {
     public void masterWeights() {
         ParameterSet parameters = blueprint.parameters();
         for (Parameter p : parameters.parameters()) {
-            backend.upload(parameters.master(p), MemorySegment.ofArray(HostValues.read(backend, p.value())));
+            backend.upload(
+                    parameters.master(p),
+                    MemorySegment.ofArray(HostValues.read(backend, p.value())));
         }
     }
 
@@ -104,7 +110,9 @@ public final class Session implements AutoCloseable {
     public AdapterValues adapter(LoraAdapter adapter) {
         Map<String, AdapterValues.Pair> modules = new HashMap<>();
         for (LoraAdapter.Module module : adapter.modules()) {
-            modules.put(module.module(), new AdapterValues.Pair(master(module.a()), master(module.b())));
+            modules.put(
+                    module.module(),
+                    new AdapterValues.Pair(master(module.a()), master(module.b())));
         }
         return new AdapterValues(modules);
     }

@@ -1,11 +1,12 @@
 package jlora.trainer.loop;
 
-import java.lang.foreign.MemorySegment;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.trainer.data.Batch;
+
+import java.lang.foreign.MemorySegment;
 
 /** Places a step's inputs and fills them from a batch. */
 public final class StepMemory {
@@ -20,12 +21,18 @@ public final class StepMemory {
     }
 
     /**
-     * @param lossScale what the loss of each trained token counts, by adapter; adapter −1 counts as the first
+     * @param lossScale what the loss of each trained token counts, by adapter; adapter −1 counts as
+     *     the first
      * @param seed of dropout
      * @param microBatch number of the micro-batch in the run, for dropout
      */
     public static void upload(
-            Backend backend, StepInputs inputs, Batch batch, float[] lossScale, long seed, long microBatch) {
+            Backend backend,
+            StepInputs inputs,
+            Batch batch,
+            float[] lossScale,
+            long seed,
+            long microBatch) {
         Batch padded = batch.padTo((int) inputs.tokens(), (int) inputs.sequences());
         float[] scale = new float[padded.capacityRows()];
         for (int t = 0; t < batch.tokens(); t++) {
@@ -40,6 +47,7 @@ public final class StepMemory {
         backend.upload(inputs.adapterOfRow(), MemorySegment.ofArray(padded.adapterOfRow()));
         backend.upload(
                 inputs.rng(),
-                MemorySegment.ofArray(new int[] {(int) seed, (int) (seed >>> 32), (int) microBatch}));
+                MemorySegment.ofArray(
+                        new int[] {(int) seed, (int) (seed >>> 32), (int) microBatch}));
     }
 }

@@ -1,7 +1,5 @@
 package jlora.trainer.loop;
 
-import java.lang.foreign.MemorySegment;
-import java.util.List;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.nn.StepInputs;
@@ -14,13 +12,16 @@ import jlora.runtime.weight.Placement;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.StepBatches;
 
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+
 /**
- * Performs optimizer steps: the micro-batch plan once per micro-batch, gradients adding up in place, then the update
- * plan. Knows nothing of epochs, schedules or files.
+ * Performs optimizer steps: the micro-batch plan once per micro-batch, gradients adding up in
+ * place, then the update plan. Knows nothing of epochs, schedules or files.
  *
- * <p>The loss of a step is the mean over the trained tokens of all its micro-batches, as in Transformers. In a batch that
- * mixes adapters each adapter's mean is over its own tokens, and the loss is their sum, so every adapter trains as it
- * would alone.
+ * <p>The loss of a step is the mean over the trained tokens of all its micro-batches, as in
+ * Transformers. In a batch that mixes adapters each adapter's mean is over its own tokens, and the
+ * loss is their sum, so every adapter trains as it would alone.
  */
 public final class TrainEngine {
     /**
@@ -55,7 +56,12 @@ public final class TrainEngine {
      * @param seed of dropout
      */
     public TrainEngine(
-            Session session, Passes passes, BatchPlans plans, float maxGradNorm, AdamWKernel.Settings adamW, long seed) {
+            Session session,
+            Passes passes,
+            BatchPlans plans,
+            float maxGradNorm,
+            AdamWKernel.Settings adamW,
+            long seed) {
         this.session = session;
         this.plans = plans;
         this.adamW = adamW;
@@ -65,12 +71,15 @@ public final class TrainEngine {
         this.norms = Tensor.dense("grad_norm", Storage.Role.RESULT, DType.F32, groups, 2);
         session.own(
                 Placement.allocate(
-                        session.backend(), "optimizer scalars", List.of(schedule.storage(), norms.storage())));
+                        session.backend(),
+                        "optimizer scalars",
+                        List.of(schedule.storage(), norms.storage())));
         this.update = passes.update(schedule, norms, maxGradNorm, adamW);
     }
 
     /** A plan for {@link BatchPlans} of training batches. */
-    public static Plan trace(Passes passes, Session session, StepInputs inputs, long longest, Recompute recompute) {
+    public static Plan trace(
+            Passes passes, Session session, StepInputs inputs, long longest, Recompute recompute) {
         return passes.train(inputs, session.loss(), longest, recompute);
     }
 
@@ -91,7 +100,8 @@ public final class TrainEngine {
         float correction2 = (float) (1 - Math.pow(adamW.beta2(), number));
         backend.upload(
                 schedule,
-                MemorySegment.ofArray(new float[] {(float) learningRate, correction1, correction2}));
+                MemorySegment.ofArray(
+                        new float[] {(float) learningRate, correction1, correction2}));
         update.run(backend);
         float[] values = session.read(norms);
         float[] gradNorms = new float[values.length / 2];

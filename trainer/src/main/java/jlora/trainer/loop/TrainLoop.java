@@ -1,7 +1,5 @@
 package jlora.trainer.loop;
 
-import java.util.Optional;
-import java.util.OptionalInt;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.trainer.data.BatchSchedule;
@@ -13,7 +11,13 @@ import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
 import jlora.trainer.optim.schedule.Schedule;
 
-/** The one training loop: steps in order, the learning rate of each, evaluations, and word of it all to a listener. */
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * The one training loop: steps in order, the learning rate of each, evaluations, and word of it all
+ * to a listener.
+ */
 public final class TrainLoop {
     /**
      * @param totalSteps optimizer steps of the run
@@ -82,7 +86,9 @@ public final class TrainLoop {
     private DataPosition step(long done, DataPosition position) {
         long start = System.nanoTime();
         StepBatches batches = data.step(position);
-        double rate = settings.learningRate * settings.schedule.factor(done, settings.warmup, settings.totalSteps);
+        double rate =
+                settings.learningRate
+                        * settings.schedule.factor(done, settings.warmup, settings.totalSteps);
         TrainEngine.StepResult result = engine.step(batches, done + 1, rate);
         DataPosition next = batches.next();
         double epoch = next.epoch() + (double) next.batch() / data.batchesPerEpoch();
@@ -107,7 +113,8 @@ public final class TrainLoop {
                         batches.tokens(),
                         (System.nanoTime() - start) / 1e9));
         boolean last = done + 1 == settings.totalSteps;
-        boolean byStep = settings.evalSteps.isPresent() && (done + 1) % settings.evalSteps.getAsInt() == 0;
+        boolean byStep =
+                settings.evalSteps.isPresent() && (done + 1) % settings.evalSteps.getAsInt() == 0;
         boolean byEpoch = settings.evalEachEpoch && (last || next.epoch() > position.epoch());
         if (byStep || byEpoch) {
             evaluate(done + 1, epoch);
@@ -123,6 +130,11 @@ public final class TrainLoop {
         long start = System.nanoTime();
         Evaluator.Result result = evaluator.get().run();
         listener.evaluated(
-                new EvalMetrics(step, epoch, result.loss(), result.tokens(), (System.nanoTime() - start) / 1e9));
+                new EvalMetrics(
+                        step,
+                        epoch,
+                        result.loss(),
+                        result.tokens(),
+                        (System.nanoTime() - start) / 1e9));
     }
 }

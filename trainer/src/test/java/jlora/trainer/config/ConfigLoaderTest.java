@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
@@ -296,7 +297,8 @@ class ConfigLoaderTest {
     void savedAdapterWinsUnlessAGivenKeyDiffers() throws IOException {
         AdapterSettings saved =
                 words("lora_r=4", "lora_alpha=16", "lora_target_modules=q_proj").adapter();
-        RunConfig config = yaml("seed: 1\nlora_r: 4\n").withSavedAdapter(saved, Path.of("out"));
+        RunConfig config =
+                yaml("seed: 1\nlora_r: 4\n").withSavedAdapter(saved, Path.of("out"), Set.of());
         assertEquals(saved, config.adapter());
         RunConfig other = yaml("seed: 1\nlora_r: 8\n");
         assertEquals(
@@ -305,7 +307,7 @@ class ConfigLoaderTest {
                         + " new adapter",
                 assertThrows(
                                 JloraException.class,
-                                () -> other.withSavedAdapter(saved, Path.of("out")))
+                                () -> other.withSavedAdapter(saved, Path.of("out"), Set.of()))
                         .getMessage());
     }
 

@@ -4,13 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
-import java.util.stream.Stream;
+
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.reference.ReferenceBackend;
@@ -23,12 +17,22 @@ import jlora.trainer.job.TrainJob;
 import jlora.trainer.loop.AdapterValues;
 import jlora.trainer.metrics.MetricsHistory;
 import jlora.trainer.metrics.StepMetrics;
+
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+
 /**
- * Whole runs against Transformers + PEFT in f32, recorded by src/test/fixtures/make_parity.py. The README beside the
- * recordings says how far f32 itself is from f64 on them, which is what the tolerances stand on.
+ * Whole runs against Transformers + PEFT in f32, recorded by src/test/fixtures/make_parity.py. The
+ * README beside the recordings says how far f32 itself is from f64 on them, which is what the
+ * tolerances stand on.
  */
 class ParityTest {
     private static final Path CASES = Path.of("src/test/resources/parity");
@@ -54,7 +58,8 @@ class ParityTest {
         JsonNode expected = Json.readObject(folder.resolve("expected.json"));
         try (Backend backend = new ReferenceBackend();
                 TrainJob job = new TrainJob(config, DType.F32, 1L << 30, 1);
-                SafetensorsFile tensors = SafetensorsFile.open(folder.resolve("expected.safetensors"))) {
+                SafetensorsFile tensors =
+                        SafetensorsFile.open(folder.resolve("expected.safetensors"))) {
             job.load(backend);
             MetricsHistory history = new MetricsHistory();
             job.train(history);
@@ -71,9 +76,13 @@ class ParityTest {
             String step = "step " + (i + 1) + ": ";
             assertEquals(wanted.get("loss").doubleValue(), got.loss(), LOSS, step + "loss");
             double norm = wanted.get("grad_norm").doubleValue();
-            assertEquals(norm, got.gradNorm(), GRAD_NORM * Math.max(norm, 1e-3), step + "gradient norm");
             assertEquals(
-                    wanted.get("learning_rate").doubleValue(), got.learningRate(), 1e-12, step + "learning rate");
+                    norm, got.gradNorm(), GRAD_NORM * Math.max(norm, 1e-3), step + "gradient norm");
+            assertEquals(
+                    wanted.get("learning_rate").doubleValue(),
+                    got.learningRate(),
+                    1e-12,
+                    step + "learning rate");
         }
     }
 
@@ -81,10 +90,20 @@ class ParityTest {
         List<Double> differences = new ArrayList<>();
         for (LoraAdapter adapter : job.model().blueprint().adapters()) {
             AdapterValues values = job.session().adapter(adapter);
-            values.modules().forEach((module, pair) -> {
-                compare(expected, "base_model.model." + module + ".lora_A.weight", pair.a(), differences);
-                compare(expected, "base_model.model." + module + ".lora_B.weight", pair.b(), differences);
-            });
+            values.modules()
+                    .forEach(
+                            (module, pair) -> {
+                                compare(
+                                        expected,
+                                        "base_model.model." + module + ".lora_A.weight",
+                                        pair.a(),
+                                        differences);
+                                compare(
+                                        expected,
+                                        "base_model.model." + module + ".lora_B.weight",
+                                        pair.b(),
+                                        differences);
+                            });
         }
         if (differences.isEmpty()) {
             return;
@@ -92,10 +111,13 @@ class ParityTest {
         double worst = differences.stream().mapToDouble(d -> d).max().orElseThrow();
         assertTrue(worst <= WEIGHT, "largest difference of a trained value is " + worst);
         long close = differences.stream().filter(d -> d <= MOST_WEIGHTS).count();
-        assertTrue(close >= 0.999 * differences.size(), close + " of " + differences.size() + " are close");
+        assertTrue(
+                close >= 0.999 * differences.size(),
+                close + " of " + differences.size() + " are close");
     }
 
-    private static void compare(SafetensorsFile expected, String name, float[] got, List<Double> differences) {
+    private static void compare(
+            SafetensorsFile expected, String name, float[] got, List<Double> differences) {
         SafetensorsEntry entry = expected.entry(name);
         float[] wanted = entry.data().toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED);
         assertEquals(wanted.length, got.length, name);

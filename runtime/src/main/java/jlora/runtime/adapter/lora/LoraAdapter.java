@@ -1,17 +1,19 @@
 package jlora.runtime.adapter.lora;
 
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
 import jlora.runtime.model.Model;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.op.Border;
 import jlora.runtime.weight.Parameter;
 
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
 /**
- * One LoRA adapter (arXiv 2106.09685) attached to a model: for each targeted module a block in the border of the weight
- * that holds it. Several adapters may be attached to one model; a batch then says which one each token uses.
+ * One LoRA adapter (arXiv 2106.09685) attached to a model: for each targeted module a block in the
+ * border of the weight that holds it. Several adapters may be attached to one model; a batch then
+ * says which one each token uses.
  */
 public final class LoraAdapter {
     /**
@@ -66,7 +68,9 @@ public final class LoraAdapter {
             if (parameters.isEmpty()) {
                 Border.Block border = border();
                 parameters.add(new Parameter(module + ".lora_A", border.a(), 1, true, adapter));
-                parameters.add(new Parameter(module + ".lora_B", border.b(), border.scale(), true, adapter));
+                parameters.add(
+                        new Parameter(
+                                module + ".lora_B", border.b(), border.scale(), true, adapter));
             }
             return parameters;
         }
@@ -88,7 +92,8 @@ public final class LoraAdapter {
      * @param index the number that a batch's adapterOfRow names
      * @param specs the targeted modules by path
      */
-    public static LoraAdapter attach(Model model, String name, int index, Map<String, LoraSpec> specs) {
+    public static LoraAdapter attach(
+            Model model, String name, int index, Map<String, LoraSpec> specs) {
         List<Module> modules = new ArrayList<>();
         Map<String, LoraSpec> open = new LinkedHashMap<>(specs);
         int stream = 0;
@@ -130,17 +135,19 @@ public final class LoraAdapter {
     }
 
     /**
-     * All A, then all B of each fused weight, so that the A of q, k and v lie behind each other in the flat buffers and
-     * their gradient is one product.
+     * All A, then all B of each fused weight, so that the A of q, k and v lie behind each other in
+     * the flat buffers and their gradient is one product.
      */
     public List<Parameter> parameters() {
         Map<Linear, List<Module>> byLinear = new LinkedHashMap<>();
         modules.forEach(m -> byLinear.computeIfAbsent(m.linear, l -> new ArrayList<>()).add(m));
         List<Parameter> all = new ArrayList<>();
-        byLinear.values().forEach(fused -> {
-            fused.forEach(m -> all.add(m.a()));
-            fused.forEach(m -> all.add(m.b()));
-        });
+        byLinear.values()
+                .forEach(
+                        fused -> {
+                            fused.forEach(m -> all.add(m.a()));
+                            fused.forEach(m -> all.add(m.b()));
+                        });
         return all;
     }
 

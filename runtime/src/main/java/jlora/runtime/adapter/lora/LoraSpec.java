@@ -10,7 +10,8 @@ package jlora.runtime.adapter.lora;
 public record LoraSpec(int rank, float scale, float dropout) {
     public LoraSpec {
         if (rank < 1 || !(dropout >= 0 && dropout < 1) || !Float.isFinite(scale)) {
-            throw new IllegalArgumentException("rank " + rank + ", scale " + scale + ", dropout " + dropout);
+            throw new IllegalArgumentException(
+                    "rank " + rank + ", scale " + scale + ", dropout " + dropout);
         }
     }
 }

@@ -1,10 +1,11 @@
 package jlora.runtime.model.gpt2;
 
-import java.util.ArrayList;
-import java.util.List;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.model.ConfigReader;
 import jlora.runtime.model.ModelConfig;
+
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * GPT-2's configuration.
@@ -37,7 +38,9 @@ record Gpt2Config(
                 switch (activation) {
                     case "gelu_new", "gelu_pytorch_tanh", "gelu_fast" -> GeluKernel.Form.TANH;
                     case "gelu" -> GeluKernel.Form.ERF;
-                    default -> throw c.unsupported("activation_function", activation, "gelu_new and gelu");
+                    default ->
+                            throw c.unsupported(
+                                    "activation_function", activation, "gelu_new and gelu");
                 };
         List<String> dropouts = new ArrayList<>();
         for (String key : List.of("attn_pdrop", "embd_pdrop", "resid_pdrop")) {

@@ -1,8 +1,5 @@
 package jlora.runtime.model.gpt2;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.model.ConfigReader;
@@ -21,7 +18,14 @@ import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
 import jlora.runtime.weight.Parameter;
 
-/** GPT-2: LayerNorm, learned positions, one fused attention projection, GELU; weights stored [in,out]. */
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * GPT-2: LayerNorm, learned positions, one fused attention projection, GELU; weights stored
+ * [in,out].
+ */
 public final class Gpt2Model implements Model {
     private record Layer(
             Tensor norm1,
@@ -110,7 +114,8 @@ public final class Gpt2Model implements Model {
         all.add(parameter(tokens, true));
         all.add(parameter(positions, true));
         for (Layer layer : layers) {
-            for (Tensor vector : List.of(layer.norm1, layer.norm1Bias, layer.norm2, layer.norm2Bias)) {
+            for (Tensor vector :
+                    List.of(layer.norm1, layer.norm1Bias, layer.norm2, layer.norm2Bias)) {
                 all.add(parameter(vector, false));
             }
             for (Linear linear : layer.linears()) {
@@ -171,7 +176,8 @@ public final class Gpt2Model implements Model {
                             layer.attention.inputPad());
             trace.checkpoint(normed.sum());
             Tensor qkv = layer.attention.apply(trace, normed.out(), in);
-            Tensor mixed = attention.apply(trace, i, qkv, attentionShape(i), layer.projection.inputPad());
+            Tensor mixed =
+                    attention.apply(trace, i, qkv, attentionShape(i), layer.projection.inputPad());
             Tensor o = layer.projection.apply(trace, mixed, in);
             Normed second =
                     LayerNorm.apply(
@@ -204,6 +210,7 @@ public final class Gpt2Model implements Model {
                 : List.of(
                         "config.json asks for dropout inside the base model ("
                                 + String.join(", ", config.dropouts())
-                                + "); jlora trains without it (set lora_dropout to regularise the adapter).");
+                                + "); jlora trains without it (set lora_dropout to regularise the"
+                                + " adapter).");
     }
 }

@@ -5,8 +5,8 @@ import jlora.runtime.model.ConfigReader;
 import jlora.runtime.model.ModelConfig;
 
 /**
- * The Llama family's configuration. Mistral adds a sliding window, Qwen2 biases on q, k and v; everything else is the
- * same.
+ * The Llama family's configuration. Mistral adds a sliding window, Qwen2 biases on q, k and v;
+ * everything else is the same.
  *
  * @param qkvBias biases on q, k and v
  * @param outputBias a bias on o
@@ -27,10 +27,14 @@ record LlamaConfig(
         int heads = c.positive("num_attention_heads");
         int kvHeads = c.positive("num_key_value_heads", heads);
         if (heads % kvHeads != 0) {
-            throw c.unsupported("num_key_value_heads", String.valueOf(kvHeads), "divisors of num_attention_heads");
+            throw c.unsupported(
+                    "num_key_value_heads",
+                    String.valueOf(kvHeads),
+                    "divisors of num_attention_heads");
         }
         if (!c.has("head_dim") && hidden % heads != 0) {
-            throw c.unsupported("num_attention_heads", String.valueOf(heads), "divisors of hidden_size");
+            throw c.unsupported(
+                    "num_attention_heads", String.valueOf(heads), "divisors of hidden_size");
         }
         int headDim = c.positive("head_dim", Math.max(1, hidden / heads));
         if (headDim % 2 != 0) {
@@ -40,7 +44,9 @@ record LlamaConfig(
         if (!activation.equals("silu") && !activation.equals("swish")) {
             throw c.unsupported("hidden_act", activation, "silu");
         }
-        boolean window = type.equals("mistral") || (type.equals("qwen2") && c.flag("use_sliding_window", false));
+        boolean window =
+                type.equals("mistral")
+                        || (type.equals("qwen2") && c.flag("use_sliding_window", false));
         if (window && type.equals("qwen2")) {
             throw c.unsupported("use_sliding_window", "true", "false");
         }

@@ -1,9 +1,5 @@
 package jlora.runtime.model.llama;
 
-import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.model.ConfigReader;
@@ -23,10 +19,23 @@ import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
 import jlora.runtime.weight.Parameter;
 
-/** Llama (arXiv 2302.13971) and its close relatives: RMSNorm, rotary positions, grouped queries, SwiGLU. */
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Llama (arXiv 2302.13971) and its close relatives: RMSNorm, rotary positions, grouped queries,
+ * SwiGLU.
+ */
 public final class LlamaModel implements Model {
     private record Layer(
-            Tensor inputNorm, Linear qkv, Linear output, Tensor postNorm, Linear gateUp, Linear down) {}
+            Tensor inputNorm,
+            Linear qkv,
+            Linear output,
+            Tensor postNorm,
+            Linear gateUp,
+            Linear down) {}
 
     private final LlamaConfig config;
     private final ModelWeights weights;
@@ -67,13 +76,19 @@ public final class LlamaModel implements Model {
                                     .module(mlp + ".up_proj", config.intermediateSize())
                                     .bias(config.mlpBias())
                                     .build(),
-                            new Linear.Builder(weights, "layers." + i + ".down", config.intermediateSize())
+                            new Linear.Builder(
+                                            weights,
+                                            "layers." + i + ".down",
+                                            config.intermediateSize())
                                     .module(mlp + ".down_proj", hidden)
                                     .bias(config.mlpBias())
                                     .build()));
         }
         finalNorm = plain("model.norm.weight", 1, hidden, Init.ONES);
-        head = c.tiedHead() ? embedding : plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
+        head =
+                c.tiedHead()
+                        ? embedding
+                        : plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
     }
 
     public static Model create(ConfigReader config, DType dtype) {
@@ -98,7 +113,9 @@ public final class LlamaModel implements Model {
 
     @Override
     public List<Linear> linears() {
-        return layers.stream().flatMap(l -> List.of(l.qkv, l.output, l.gateUp, l.down).stream()).toList();
+        return layers.stream()
+                .flatMap(l -> List.of(l.qkv, l.output, l.gateUp, l.down).stream())
+                .toList();
     }
 
     @Override
@@ -131,7 +148,8 @@ public final class LlamaModel implements Model {
 
     @Override
     public void fillConstants(Backend backend) {
-        backend.upload(inverseFrequencies, MemorySegment.ofArray(config.rope().inverseFrequencies()));
+        backend.upload(
+                inverseFrequencies, MemorySegment.ofArray(config.rope().inverseFrequencies()));
     }
 
     @Override
@@ -144,7 +162,9 @@ public final class LlamaModel implements Model {
         for (int i = 0; i < layers.size(); i++) {
             Layer layer = layers.get(i);
             trace.enterLayer(i);
-            Normed normed = RmsNorm.apply(trace, "norm1", h, branch, layer.inputNorm, eps, layer.qkv.inputPad());
+            Normed normed =
+                    RmsNorm.apply(
+                            trace, "norm1", h, branch, layer.inputNorm, eps, layer.qkv.inputPad());
             trace.checkpoint(normed.sum());
             Tensor qkv = Rope.apply(trace, layer.qkv.apply(trace, normed.out(), in), rope, shape);
             Tensor mixed = attention.apply(trace, i, qkv, shape, layer.output.inputPad());

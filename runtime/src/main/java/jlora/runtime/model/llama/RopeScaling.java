@@ -1,15 +1,20 @@
 package jlora.runtime.model.llama;
 
-import java.util.Optional;
 import jlora.runtime.model.ConfigReader;
 
+import java.util.Optional;
+
 /**
- * Inverse frequencies of the rotary embedding, f32, head size D / 2 of them: θ^(−2i/D), and for Llama 3.1 and later the
- * frequency-dependent stretch of its reference code: wavelengths longer than the original context are slowed by
- * {@code factor}, short ones left alone, those between blended.
+ * Inverse frequencies of the rotary embedding, f32, head size D / 2 of them: θ^(−2i/D), and for
+ * Llama 3.1 and later the frequency-dependent stretch of its reference code: wavelengths longer
+ * than the original context are slowed by {@code factor}, short ones left alone, those between
+ * blended.
  */
 record RopeScaling(float[] inverseFrequencies) {
-    /** Transformers 5 nests everything in rope_parameters; older files have rope_theta and rope_scaling. */
+    /**
+     * Transformers 5 nests everything in rope_parameters; older files have rope_theta and
+     * rope_scaling.
+     */
     static RopeScaling read(ConfigReader c, int headDim, int maxPositions) {
         Optional<ConfigReader> nested = c.object("rope_parameters");
         Optional<ConfigReader> scaling = nested.isPresent() ? nested : c.object("rope_scaling");
@@ -25,7 +30,8 @@ record RopeScaling(float[] inverseFrequencies) {
         for (int i = 0; i < inverse.length; i++) {
             inverse[i] = 1f / (float) Math.pow(theta, (float) (2 * i) / headDim);
         }
-        String type = scaling.map(s -> s.text("rope_type", s.text("type", "default"))).orElse("default");
+        String type =
+                scaling.map(s -> s.text("rope_type", s.text("type", "default"))).orElse("default");
         switch (type) {
             case "default" -> {}
             case "linear" -> {

@@ -21,10 +21,14 @@ public final class Schedules {
         return schedule;
     }
 
-    /** Rises linearly from 0 over the warmup: the first step of a warmed-up run has learning rate 0. */
+    /**
+     * Rises linearly from 0 over the warmup: the first step of a warmed-up run has learning rate 0.
+     */
     private static Schedule warm(Schedule after) {
         return (step, warmup, total) ->
-                step < warmup ? (double) step / Math.max(1, warmup) : after.factor(step, warmup, total);
+                step < warmup
+                        ? (double) step / Math.max(1, warmup)
+                        : after.factor(step, warmup, total);
     }
 
     private static double linear(long step, long warmup, long total) {
