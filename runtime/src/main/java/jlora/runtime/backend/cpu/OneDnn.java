@@ -41,7 +41,6 @@ final class OneDnn {
     private static final ValueLayout.OfLong DIM = JAVA_LONG;
 
     static final MethodHandle VERSION = handle("dnnl_version", FunctionDescriptor.of(ADDRESS));
-    static final MethodHandle EFFECTIVE_ISA = status("dnnl_get_effective_cpu_isa");
     static final MethodHandle ENGINE_CREATE =
             status("dnnl_engine_create", ADDRESS, JAVA_INT, JAVA_LONG);
     static final MethodHandle ENGINE_DESTROY = status("dnnl_engine_destroy", ADDRESS);

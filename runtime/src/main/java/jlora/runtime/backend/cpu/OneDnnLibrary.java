@@ -16,7 +16,7 @@ import java.util.Optional;
  */
 final class OneDnnLibrary {
     private static final String LIBRARY = "libdnnl.so.3";
-    private static final String OPENMP = "libgomp.so.1";
+    static final String OPENMP = "libgomp.so.1";
 
     /** Both libraries, open until the process ends. */
     record Opened(SymbolLookup oneDnn, SymbolLookup openMp) {}
@@ -63,7 +63,11 @@ final class OneDnnLibrary {
     private static Opened load(String resourceFolder) {
         try {
             Path folder =
-                    UnpackedLibrary.unpack("onednn", resourceFolder, List.of(LIBRARY, OPENMP));
+                    UnpackedLibrary.unpack(
+                            UnpackedLibrary.userCache(),
+                            "onednn",
+                            resourceFolder,
+                            List.of(LIBRARY, OPENMP));
             // OpenMP first and by path: oneDNN then finds it in memory, whatever else the system
             // offers by that name.
             SymbolLookup openMp =
@@ -85,11 +89,13 @@ final class OneDnnLibrary {
         }
     }
 
-    private static String folder(String platform) {
+    /** Where that jar keeps its libraries. */
+    static String folder(String platform) {
         return "org/bytedeco/dnnl/" + platform + "/";
     }
 
-    private static Optional<String> platform() {
+    /** The classifier of the jar for this platform. */
+    static Optional<String> platform() {
         if (!System.getProperty("os.name").toLowerCase(Locale.ROOT).startsWith("linux")) {
             return Optional.empty();
         }

@@ -32,7 +32,8 @@ final class UnpackedLibrary {
      * The folder that holds the named resources of one resource folder; the first name must be on
      * the class path.
      */
-    static Path unpack(String label, String resourceFolder, List<String> names) throws IOException {
+    static Path unpack(Path cache, String label, String resourceFolder, List<String> names)
+            throws IOException {
         URL first =
                 UnpackedLibrary.class
                         .getClassLoader()
@@ -49,7 +50,7 @@ final class UnpackedLibrary {
         connection.setUseCaches(false);
         try (JarFile jar = connection.getJarFile()) {
             String mark = Long.toHexString(entry(jar, resourceFolder + names.getFirst()).getCrc());
-            Path folder = cacheFolder(label + "-" + mark);
+            Path folder = folder(cache, label + "-" + mark);
             for (String name : names) {
                 place(jar, entry(jar, resourceFolder + name), folder.resolve(name));
             }
@@ -97,21 +98,26 @@ final class UnpackedLibrary {
         return sum.getValue() == entry.getCrc();
     }
 
-    /** XDG_CACHE_HOME or ~/.cache; a folder of this process alone where that cannot be written. */
-    private static Path cacheFolder(String name) throws IOException {
+    /** The user's cache of jlora: in XDG_CACHE_HOME, else in ~/.cache. */
+    static Path userCache() {
         String configured = System.getenv("XDG_CACHE_HOME");
         Path base =
                 configured == null || configured.isBlank()
                         ? Path.of(System.getProperty("user.home"), ".cache")
                         : Path.of(configured);
-        Path folder = base.resolve("jlora").resolve(name);
+        return base.resolve("jlora");
+    }
+
+    /** A folder in the cache; one of this process alone where the cache cannot be written. */
+    private static Path folder(Path cache, String name) throws IOException {
+        Path folder = cache.resolve(name);
         try {
             Files.createDirectories(folder);
             if (Files.isWritable(folder)) {
                 return folder;
             }
         } catch (IOException e) {
-            // A read-only or missing home: every process unpacks for itself, about a second each.
+            // A read-only or missing home: every process unpacks for itself, in under a second.
         }
         Path own = Files.createTempDirectory("jlora-" + name);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(own)));

@@ -13,7 +13,10 @@ import java.util.Arrays;
  * and widening of bf16 happen on the way. The last panel is filled up with zeros.
  */
 final class VectorPanels {
+    private static final int GROUP = 4;
+
     private final int width;
+    private final int length;
     private final float[] panels;
     private final float[] stretch;
 
@@ -21,7 +24,8 @@ final class VectorPanels {
     VectorPanels(int width, int across, int depth) {
         this.width = width;
         this.panels = new float[(across + width - 1) / width * width * depth];
-        this.stretch = new float[VectorMath.padded(Math.max(across, depth))];
+        this.length = VectorMath.padded(Math.max(across, depth));
+        this.stretch = new float[GROUP * length];
     }
 
     float[] values() {
@@ -52,34 +56,51 @@ final class VectorPanels {
             Arrays.fill(panels, last, last + width * depth, 0f);
         }
         if (alongDepth) {
-            for (int i = 0; i < across; i++) {
-                long element = (firstAcross + i) * from.leading() + firstDepth;
-                load(from, type, element, depth);
-                scatter(at(i, depth) + i % width, depth);
+            int i = 0;
+            for (; i <= across - GROUP; i += GROUP) {
+                for (int g = 0; g < GROUP; g++) {
+                    load(from, type, firstAcross + i + g, firstDepth, depth, g * length);
+                }
+                scatter(i, depth);
+            }
+            for (; i < across; i++) {
+                load(from, type, firstAcross + i, firstDepth, depth, 0);
+                int at = place(i, depth);
+                for (int p = 0; p < depth; p++) {
+                    panels[at + p * width] = stretch[p];
+                }
             }
         } else {
             for (int p = 0; p < depth; p++) {
-                long element = (firstDepth + p) * from.leading() + firstAcross;
-                load(from, type, element, across);
+                load(from, type, firstDepth + p, firstAcross, across, 0);
                 spread(p, across, depth);
             }
         }
     }
 
-    private void load(Operand from, DType type, long element, int count) {
-        Rows.load(
-                stretch,
-                0,
-                from.segment(),
-                type,
-                from.byteOffset() + element * type.bytes(),
-                count);
+    private void load(Operand from, DType type, long row, long col, int count, int to) {
+        long element = row * from.leading() + col;
+        long offset = from.byteOffset() + element * type.bytes();
+        Rows.load(stretch, to, from.segment(), type, offset, count);
     }
 
-    private void scatter(int at, int depth) {
+    /** Adjacent rows or columns together: each cache line of a panel is written in few visits. */
+    private void scatter(int i, int depth) {
+        int to0 = place(i, depth);
+        int to1 = place(i + 1, depth);
+        int to2 = place(i + 2, depth);
+        int to3 = place(i + 3, depth);
         for (int p = 0; p < depth; p++) {
-            panels[at + p * width] = stretch[p];
+            int step = p * width;
+            panels[to0 + step] = stretch[p];
+            panels[to1 + step] = stretch[length + p];
+            panels[to2 + step] = stretch[2 * length + p];
+            panels[to3 + step] = stretch[3 * length + p];
         }
+    }
+
+    private int place(int i, int depth) {
+        return at(i, depth) + i % width;
     }
 
     private void spread(int p, int across, int depth) {
@@ -96,6 +117,8 @@ final class VectorPanels {
                 System.arraycopy(stretch, i, panels, i * depth + p * width, width);
             }
         }
-        System.arraycopy(stretch, whole, panels, whole * depth + p * width, across - whole);
+        if (whole < across) {
+            System.arraycopy(stretch, whole, panels, whole * depth + p * width, across - whole);
+        }
     }
 }

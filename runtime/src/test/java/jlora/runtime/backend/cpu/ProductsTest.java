@@ -43,6 +43,8 @@ final class ProductsTest {
         {300, 70, 40},
         {7, 1100, 20},
         {40, 48, 600},
+        {15, 1024, 260},
+        {244, 5, 256},
         {64, 16, 300},
         {16, 200, 64},
         {6, 9, 0}
@@ -154,7 +156,7 @@ final class ProductsTest {
             products.multiply(actual);
             float[] want = all(expected.c().segment(), c.result);
             float[] got = all(actual.c().segment(), c.result);
-            double rounding = c.result == DType.BF16 ? 0x1p-8 : 0x1p-23;
+            double rounding = c.result == DType.BF16 ? 0x1p-7 : 0x1p-23;
             // Factors are normal, so the k terms that round on the way are about 1 each.
             double sum = 0x1p-21 * (c.k + 1);
             for (int i = 0; i < want.length; i++) {
