@@ -1,5 +1,7 @@
 package jlora.trainer.config;
 
+import jlora.runtime.adapter.lora.LoraInit;
+
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;

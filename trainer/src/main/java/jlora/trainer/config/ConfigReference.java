@@ -38,16 +38,20 @@ public final class ConfigReference {
                 `true`; parts of a list are reached as `datasets[0].path=FILE`. Relative paths in a file start from the
                 file's folder, those on the command line from the working folder. An unknown key is an error.
 
-                Names, meanings and defaults are those of Transformers' `TrainingArguments`, TRL's `SFTConfig` and PEFT's
-                `LoraConfig` (with `lora_` in front). The defaults differ in four places:
+                Names and meanings are those of Transformers' `TrainingArguments`, TRL's `SFTConfig` and PEFT's
+                `LoraConfig` (with `lora_` in front), and so are the defaults, but for these:
 
                 - `learning_rate` is 2e-4 with method lora. TRL's 2e-5 is meant for training every weight, and is what
-                  method full uses here; adapters want about ten times as much.
+                  method full uses here; adapters want about ten times as much. (Transformers has 5e-5.)
                 - `gradient_checkpointing` is `auto`: memory is planned before the run, so only what must be recomputed
                   is. TRL recomputes always, Transformers never.
-                - `eval_strategy` follows the configuration: evaluation data that is given is used.
-                - `max_steps` and `num_train_epochs` together are an error, as are `warmup_steps` and `warmup_ratio`;
-                  Transformers lets one win silently.
+                - `logging_steps` is 10, as in TRL; Transformers has 500. It is a number of steps, never a share.
+                - `eval_strategy` follows the configuration: evaluation data that is given is used. Transformers
+                  evaluates only when it is told to.
+
+                Where Transformers lets one of two keys win in silence, the same one wins here, and the run says so:
+                `max_steps` over `num_train_epochs`, `warmup_steps` over `warmup_ratio`, `lr_scheduler_type: constant`
+                over any warmup, `eval_strategy` over `eval_steps`.
 
                 This page is generated from the configuration records; the file `config.yaml` that a run leaves in its
                 output folder shows the same keys with all defaults filled in.

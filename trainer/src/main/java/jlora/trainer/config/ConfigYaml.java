@@ -1,5 +1,7 @@
 package jlora.trainer.config;
 
+import jlora.runtime.adapter.lora.LoraInit;
+
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -63,7 +65,7 @@ final class ConfigYaml {
             case Optional<?> optional -> optional.map(ConfigYaml::inline).orElse("null");
             case Double number -> number(number);
             case Boolean _, Integer _, Long _ -> value.toString();
-            case LoraInit init when init == LoraInit.TRUE -> "true";
+            case LoraInit init when init == LoraInit.KAIMING_UNIFORM -> "true";
             case Enum<?> constant -> text(Keys.nameOf(constant));
             case ByteSize size ->
                     size.toString().matches("\\d+") ? size.toString() : text(size.toString());

@@ -1,5 +1,7 @@
 package jlora.trainer.config;
 
+import jlora.runtime.adapter.lora.LoraInit;
+
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
@@ -118,8 +120,13 @@ final class Keys {
         }
     }
 
-    /** The name of an enum constant in configurations: its Java name in lower case. */
+    /**
+     * The name of an enum constant in configurations: its Java name in lower case, but PEFT's
+     * boolean for its default initialisation.
+     */
     static String nameOf(Enum<?> constant) {
-        return constant.name().toLowerCase(Locale.ROOT);
+        return constant == LoraInit.KAIMING_UNIFORM
+                ? "true"
+                : constant.name().toLowerCase(Locale.ROOT);
     }
 }

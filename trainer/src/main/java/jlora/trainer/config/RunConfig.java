@@ -119,6 +119,11 @@ public record RunConfig(
                 .toList();
     }
 
+    /** What the configuration says that has no effect, one sentence each, to be shown once. */
+    public List<String> notes() {
+        return train.notes();
+    }
+
     List<Record> sections() {
         return List.of(model, adapter, data, train, output);
     }

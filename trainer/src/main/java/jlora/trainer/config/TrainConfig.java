@@ -1,5 +1,6 @@
 package jlora.trainer.config;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -90,8 +91,8 @@ public record TrainConfig(
                 double maxGradNorm,
         @Key(
                         doc =
-                                "Passes over the training data; a fraction ends within a pass. Not"
-                                        + " together with max_steps.",
+                                "Passes over the training data; a fraction ends within a pass."
+                                        + " max_steps wins over it.",
                         derived = "3, unless max_steps is given",
                         unit = "epochs",
                         bounds = "(0, inf)",
@@ -99,30 +100,33 @@ public record TrainConfig(
                 Optional<Double> numTrainEpochs,
         @Key(
                         doc =
-                                "Steps of the whole run, in place of num_train_epochs; -1 means not"
-                                        + " given.",
+                                "Steps of the whole run, whatever num_train_epochs says; -1 means"
+                                        + " not given.",
                         unit = "steps",
                         bounds = "[1, inf)",
                         aka = {"num_steps", "steps", "iters", "total_steps"})
                 Optional<Integer> maxSteps,
         @Key(
                         doc =
-                                "How the learning rate moves after the warmup: constant,"
-                                        + " constant_with_warmup, linear (to 0) or cosine (to 0).",
+                                "How the learning rate moves: constant (without warmup),"
+                                        + " constant_with_warmup, linear (to 0) or cosine (to 0),"
+                                        + " these three after the warmup.",
                         value = "linear",
                         aka = {"lr_scheduler", "scheduler", "schedule"})
                 LrSchedulerType lrSchedulerType,
         @Key(
-                        doc = "Steps in which the learning rate rises from 0.",
+                        doc =
+                                "Steps in which the learning rate rises from 0; below 1 a share of"
+                                        + " all steps, rounded up.",
                         value = "0",
-                        unit = "steps",
+                        unit = "steps or share",
                         bounds = "[0, inf)",
                         aka = {"warmup", "num_warmup_steps"})
-                int warmupSteps,
+                double warmupSteps,
         @Key(
                         doc =
-                                "The warmup as a share of all steps, rounded up. Not together with"
-                                        + " warmup_steps.",
+                                "The warmup as a share of all steps, rounded up: the older name of"
+                                        + " a warmup_steps below 1, which wins over it.",
                         value = "0.0",
                         unit = "share",
                         bounds = "[0, 1]")
@@ -160,7 +164,7 @@ public record TrainConfig(
                         aka = {"evaluation_strategy", "do_eval"})
                 EvalStrategy evalStrategy,
         @Key(
-                        doc = "Steps from one evaluation to the next.",
+                        doc = "Steps from one evaluation to the next, with eval_strategy steps.",
                         derived = "logging_steps, with eval_strategy steps",
                         unit = "steps",
                         bounds = "[1, inf)",
@@ -187,38 +191,64 @@ public record TrainConfig(
         keys.check("label_smoothing_factor", labelSmoothingFactor);
         keys.check("logging_steps", loggingSteps);
         keys.check("eval_steps", evalSteps);
-        exclusive(
-                maxSteps.isPresent() && numTrainEpochs.isPresent(),
-                List.of("max_steps", "num_train_epochs"),
-                "max_steps and num_train_epochs are both given; keep the one that ends the run");
-        exclusive(
-                maxSteps.isEmpty() && numTrainEpochs.isEmpty(),
-                List.of("max_steps", "num_train_epochs"),
-                "neither max_steps nor num_train_epochs is given; one of them must end the run");
-        exclusive(
-                warmupSteps > 0 && warmupRatio > 0,
-                List.of("warmup_steps", "warmup_ratio"),
-                "warmup_steps and warmup_ratio are both given; keep one of them");
-        exclusive(
-                lrSchedulerType == LrSchedulerType.CONSTANT && (warmupSteps > 0 || warmupRatio > 0),
-                List.of("warmup_steps", "warmup_ratio", "lr_scheduler_type"),
-                "lr_scheduler_type constant has no warmup; use constant_with_warmup or remove the"
-                        + " warmup");
-        exclusive(
-                evalStrategy != EvalStrategy.STEPS && evalSteps.isPresent(),
-                List.of("eval_steps", "eval_strategy"),
-                "eval_steps has no effect with eval_strategy "
-                        + Keys.nameOf(evalStrategy)
-                        + "; remove it or set eval_strategy: steps");
-        exclusive(
-                evalStrategy == EvalStrategy.STEPS && evalSteps.isEmpty(),
-                List.of("eval_strategy"),
-                "eval_strategy steps needs eval_steps; add it");
+        if (maxSteps.isEmpty() && numTrainEpochs.isEmpty()) {
+            throw new BadValueException(
+                    List.of("max_steps", "num_train_epochs"),
+                    "neither max_steps nor num_train_epochs is given; one of them must end the"
+                            + " run");
+        }
+        if (warmupSteps >= 1 && warmupSteps != Math.rint(warmupSteps)) {
+            throw new BadValueException(
+                    List.of("warmup_steps"),
+                    "warmup_steps is "
+                            + warmupSteps
+                            + ", but must be a whole number of steps or a share below 1");
+        }
+        if (evalStrategy == EvalStrategy.STEPS && evalSteps.isEmpty()) {
+            throw new BadValueException(
+                    List.of("eval_strategy"), "eval_strategy steps needs eval_steps; add it");
+        }
     }
 
-    private static void exclusive(boolean conflict, List<String> keys, String problem) {
-        if (conflict) {
-            throw new BadValueException(keys, problem);
+    /** Steps of the warmup in a run of so many steps. */
+    public long warmup(long totalSteps) {
+        if (warmupSteps >= 1) {
+            return (long) warmupSteps;
         }
+        return (long) Math.ceil((warmupSteps > 0 ? warmupSteps : warmupRatio) * totalSteps);
+    }
+
+    /**
+     * What is given and has no effect, where Transformers lets one key win in silence: one sentence
+     * each.
+     */
+    List<String> notes() {
+        List<String> notes = new ArrayList<>();
+        if (maxSteps.isPresent() && numTrainEpochs.isPresent()) {
+            notes.add(
+                    "max_steps "
+                            + maxSteps.get()
+                            + " ends the run; num_train_epochs "
+                            + Bounds.number(numTrainEpochs.get())
+                            + " has no effect");
+        }
+        if (lrSchedulerType == LrSchedulerType.CONSTANT && (warmupSteps > 0 || warmupRatio > 0)) {
+            notes.add(
+                    "lr_scheduler_type constant has no warmup, so "
+                            + (warmupSteps > 0 ? "warmup_steps" : "warmup_ratio")
+                            + " has no effect; constant_with_warmup would honour it");
+        } else if (warmupSteps > 0 && warmupRatio > 0) {
+            notes.add(
+                    "warmup_steps "
+                            + Bounds.number(warmupSteps)
+                            + " sets the warmup; warmup_ratio has no effect");
+        }
+        if (evalStrategy != EvalStrategy.STEPS && evalSteps.isPresent()) {
+            notes.add(
+                    "eval_steps has no effect with eval_strategy "
+                            + Keys.nameOf(evalStrategy)
+                            + "; eval_strategy: steps would honour it");
+        }
+        return notes;
     }
 }

@@ -1,7 +1,6 @@
 package jlora.trainer.job;
 
 import jlora.runtime.adapter.lora.LoraConfig;
-import jlora.runtime.adapter.lora.LoraInit;
 import jlora.runtime.adapter.lora.TargetModules;
 import jlora.trainer.config.AdapterSettings;
 import jlora.trainer.config.ModuleNames;
@@ -27,10 +26,7 @@ final class LoraSettings {
                 s.loraExcludeModules().map(LoraSettings::targets),
                 s.loraDropout(),
                 s.useRslora(),
-                switch (s.initLoraWeights()) {
-                    case TRUE -> LoraInit.KAIMING_UNIFORM;
-                    case GAUSSIAN -> LoraInit.GAUSSIAN;
-                },
+                s.initLoraWeights(),
                 s.loraLayersToTransform().orElse(List.of()),
                 s.loraLayersPattern().orElse(List.of()),
                 s.loraRankPattern(),

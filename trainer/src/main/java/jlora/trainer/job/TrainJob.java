@@ -143,17 +143,13 @@ public final class TrainJob implements AutoCloseable {
                 data.evaluation()
                         .map(e -> new Evaluator(session, plan.evaluation().orElseThrow(), e));
         long steps = totalSteps();
-        long warmup =
-                train.warmupSteps() > 0
-                        ? train.warmupSteps()
-                        : (long) Math.ceil(train.warmupRatio() * steps);
         TrainLoop.Settings settings =
                 new TrainLoop.Settings(
                         steps,
                         train.learningRate(),
                         Schedules.of(
                                 train.lrSchedulerType().name().toLowerCase(java.util.Locale.ROOT)),
-                        warmup,
+                        train.warmup(steps),
                         train.loggingSteps(),
                         train.evalStrategy() == EvalStrategy.STEPS
                                 ? OptionalInt.of(train.evalSteps().orElse(train.loggingSteps()))

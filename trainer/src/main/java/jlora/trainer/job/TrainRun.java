@@ -76,6 +76,7 @@ public final class TrainRun {
     }
 
     private void run(TrainJob job, Backend backend, OutputFolder folder) {
+        given.notes().forEach(note -> out.println("note: " + note));
         job.data().notes().forEach(out::println);
         job.model().model().notices().forEach(notice -> out.println("note: " + notice));
         Device device = new Device("cpu", "memory limit", job.limit(), 0);

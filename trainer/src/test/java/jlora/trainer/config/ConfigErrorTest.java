@@ -104,6 +104,8 @@ class ConfigErrorTest {
                 "max_steps: 0|max_steps is 0, but must be at least 1",
                 "eval_split: 2.5|eval_split is 2.5, but must be a share below 1 or a whole number"
                         + " of rows",
+                "warmup_steps: 2.5|warmup_steps is 2.5, but must be a whole number of steps or a"
+                        + " share below 1",
                 "eval_strategy: steps2|eval_strategy is 'steps2', but must be one of no, steps,"
                         + " epoch; did you mean 'steps'?",
                 "lora_target_modules: []|lora_target_modules is an empty list; name at least one"
@@ -145,22 +147,6 @@ class ConfigErrorTest {
     @Test
     void keysThatExcludeEachOtherNameBothLines() throws IOException {
         assertEquals(
-                "run.yaml:1, run.yaml:2: warmup_steps and warmup_ratio are both given; keep one of"
-                        + " them",
-                error("warmup_steps: 10\nwarmup_ratio: 0.1\n"));
-        assertEquals(
-                "run.yaml:1, command line: max_steps and num_train_epochs are both given; keep the"
-                        + " one that ends the run",
-                error("max_steps: 10\n", "num_train_epochs=2"));
-        assertEquals(
-                "run.yaml:2, run.yaml:1: lr_scheduler_type constant has no warmup; use"
-                        + " constant_with_warmup or remove the warmup",
-                error("lr_scheduler_type: constant\nwarmup_steps: 3\n"));
-        assertEquals(
-                "run.yaml:1, run.yaml:2: eval_steps has no effect with eval_strategy no; remove it"
-                        + " or set eval_strategy: steps",
-                error("eval_steps: 5\neval_strategy: no\n"));
-        assertEquals(
                 "run.yaml:1, run.yaml:2: eval_split and eval_datasets are both given; keep the one"
                         + " that names the evaluation rows",
                 error("eval_split: 5\neval_datasets: [{path: a, type: text}]\n"));
@@ -173,6 +159,10 @@ class ConfigErrorTest {
                 "run.yaml:2: lora_r has no effect with method full, which trains every weight;"
                         + " remove it or set method: lora",
                 error("method: full\nlora_r: 4\n"));
+        assertEquals(
+                "run.yaml:2: adapter_name_or_path has no effect with method full, which trains"
+                        + " every weight; remove it or set method: lora",
+                error("method: full\nadapter_name_or_path: a\n"));
     }
 
     @Test

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.adapter.lora.LoraInit;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -84,6 +85,69 @@ class ConfigLoaderTest {
         assertEquals(Optional.of(3), steps.evalSteps());
         assertEquals(
                 EvalStrategy.NO, yaml("eval_strategy: no\neval_split: 3\n").train().evalStrategy());
+    }
+
+    @Test
+    void maxStepsWinsOverEpochsAndSaysSo() throws IOException {
+        RunConfig config = yaml("num_train_epochs: 3\n", "--max_steps", "20");
+        assertEquals(Optional.of(20), config.train().maxSteps());
+        assertEquals(
+                List.of("max_steps 20 ends the run; num_train_epochs 3 has no effect"),
+                config.notes());
+        assertEquals(config, yaml(config.toYaml()));
+        assertEquals(List.of(), words("max_steps=20").notes());
+        assertEquals(List.of(), words("max_steps=-1", "num_train_epochs=2").notes());
+    }
+
+    @Test
+    void warmupIsStepsOrAShareAndStepsWin() {
+        assertEquals(0, RunConfig.defaults().train().warmup(100));
+        assertEquals(7, words("warmup_steps=7").train().warmup(100));
+        assertEquals(7, words("warmup_steps=7.0").train().warmup(100));
+        assertEquals(1, words("warmup_steps=1").train().warmup(100));
+        assertEquals(4, words("warmup_steps=0.03").train().warmup(101));
+        assertEquals(4, words("warmup_ratio=0.03").train().warmup(101));
+        assertEquals(101, words("warmup_ratio=1").train().warmup(101));
+        RunConfig both = words("warmup_steps=7", "warmup_ratio=0.5");
+        assertEquals(7, both.train().warmup(100));
+        assertEquals(
+                List.of("warmup_steps 7 sets the warmup; warmup_ratio has no effect"),
+                both.notes());
+        RunConfig none = words("warmup_steps=0", "warmup_ratio=0.5");
+        assertEquals(50, none.train().warmup(100));
+        assertEquals(List.of(), none.notes());
+    }
+
+    @Test
+    void constantScheduleTakesAWarmupAndSaysThatItHasNone() {
+        for (String key : List.of("warmup_steps", "warmup_ratio")) {
+            assertEquals(
+                    List.of(
+                            "lr_scheduler_type constant has no warmup, so "
+                                    + key
+                                    + " has no effect; constant_with_warmup would honour it"),
+                    words("lr_scheduler_type=constant", key + "=0.5").notes());
+            assertEquals(
+                    List.of(),
+                    words("lr_scheduler_type=constant_with_warmup", key + "=0.5").notes());
+        }
+    }
+
+    @Test
+    void evalStepsWithoutAStrategyMeanStepsAndWithAnotherSaySo() {
+        RunConfig given = words("eval_steps=5", "eval_split=2");
+        assertEquals(EvalStrategy.STEPS, given.train().evalStrategy());
+        assertEquals(List.of(), given.notes());
+        for (String other : List.of("no", "epoch")) {
+            RunConfig config = words("eval_steps=5", "eval_strategy=" + other, "eval_split=2");
+            assertEquals(other, Keys.nameOf(config.train().evalStrategy()));
+            assertEquals(
+                    List.of(
+                            "eval_steps has no effect with eval_strategy "
+                                    + other
+                                    + "; eval_strategy: steps would honour it"),
+                    config.notes());
+        }
     }
 
     @Test
