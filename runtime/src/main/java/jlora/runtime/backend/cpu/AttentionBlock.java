@@ -6,7 +6,6 @@ import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 
 /**
  * A block of consecutive query rows of one head and the keys that any of them sees, so that scores
@@ -101,19 +100,10 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
             }
         }
         products.f32(rows, size, keys(), 1f, scores, values, 0f, result);
-        for (int r = 0; r < rows; r++) {
-            scale(result.segment(), 4L * r * size, size, inverse[r]);
-        }
-        scratch.write(out, queryRow, rows, (long) head * size, size, result);
+        scratch.write(out, queryRow, rows, (long) head * size, size, result, inverse);
     }
 
     static Operand transposed(Operand operand) {
         return new Operand(operand.segment(), operand.byteOffset(), operand.leading(), true);
-    }
-
-    private static void scale(MemorySegment values, long base, int count, float factor) {
-        for (long at = base; at < base + 4L * count; at += 4) {
-            values.set(ValueLayout.JAVA_FLOAT, at, values.get(ValueLayout.JAVA_FLOAT, at) * factor);
-        }
     }
 }

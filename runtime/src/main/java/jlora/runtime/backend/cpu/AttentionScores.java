@@ -40,19 +40,18 @@ final class AttentionScores {
             MemorySegment s, long base, int start, int end, int width, MemorySegment mask) {
         int first = start / LANES * LANES;
         int last = VectorMath.padded(end);
-        fill(s, base, first, start, Float.NEGATIVE_INFINITY);
-        fill(s, base, end, last, Float.NEGATIVE_INFINITY);
+        hide(s, base, start, end, VectorMath.MINUS_INFINITY);
         if (mask != null) {
             addMask(s, base, first, last, mask);
         }
         float max = max(s, base, first, last);
         if (max == Float.NEGATIVE_INFINITY) {
-            fill(s, base, 0, width, 0f);
+            clear(s, base, 0, VectorMath.padded(width));
             return new Softmax(max, 0f);
         }
         float sum = exponentials(s, base, first, last, max);
-        fill(s, base, 0, first, 0f);
-        fill(s, base, last, width, 0f);
+        clear(s, base, 0, first);
+        clear(s, base, last, VectorMath.padded(width));
         return new Softmax(max, sum);
     }
 
@@ -70,25 +69,24 @@ final class AttentionScores {
             MemorySegment mask,
             float lse,
             float delta) {
+        int room = VectorMath.padded(width);
         if (lse == Float.NEGATIVE_INFINITY) {
-            fill(s, base, 0, width, 0f);
-            fill(d, base, 0, width, 0f);
+            clear(s, base, 0, room);
+            clear(d, base, 0, room);
             return;
         }
         int first = start / LANES * LANES;
         int last = VectorMath.padded(end);
-        fill(s, base, first, start, Float.NEGATIVE_INFINITY);
-        fill(s, base, end, last, Float.NEGATIVE_INFINITY);
-        fill(d, base, first, start, 0f);
-        fill(d, base, end, last, 0f);
+        hide(s, base, start, end, VectorMath.MINUS_INFINITY);
+        hide(d, base, start, end, VectorMath.ZERO);
         if (mask != null) {
             addMask(s, base, first, last, mask);
         }
         probabilities(s, d, base, first, last, lse, delta);
-        fill(s, base, 0, first, 0f);
-        fill(s, base, last, width, 0f);
-        fill(d, base, 0, first, 0f);
-        fill(d, base, last, width, 0f);
+        clear(s, base, 0, first);
+        clear(s, base, last, room);
+        clear(d, base, 0, first);
+        clear(d, base, last, room);
     }
 
     /** The product of row {@code r} of two matrices. */
@@ -116,18 +114,21 @@ final class AttentionScores {
         }
     }
 
+    /** The largest score; NaN takes no part, and shows in the sum. */
     private static float max(MemorySegment s, long base, int first, int last) {
-        FloatVector max = FloatVector.broadcast(FLOATS, Float.NEGATIVE_INFINITY);
+        FloatVector max = VectorMath.MINUS_INFINITY;
         for (int i = first; i < last; i += LANES) {
-            max = max.max(at(s, base, i));
+            FloatVector x = at(s, base, i);
+            max = max.blend(x, x.compare(VectorOperators.GT, max));
         }
         return max.reduceLanes(VectorOperators.MAX);
     }
 
     private static float exponentials(MemorySegment s, long base, int first, int last, float max) {
+        FloatVector top = VectorMath.constant(max);
         FloatVector sum = FloatVector.zero(FLOATS);
         for (int i = first; i < last; i += LANES) {
-            FloatVector p = VectorMath.exp(at(s, base, i).sub(max));
+            FloatVector p = VectorMath.expBounded(at(s, base, i).sub(top));
             p.intoMemorySegment(s, base + 4L * i, ORDER);
             sum = sum.add(p);
         }
@@ -142,16 +143,34 @@ final class AttentionScores {
             int last,
             float lse,
             float delta) {
+        FloatVector top = VectorMath.constant(lse);
+        FloatVector shift = VectorMath.constant(delta);
         for (int i = first; i < last; i += LANES) {
-            FloatVector p = VectorMath.exp(at(s, base, i).sub(lse));
+            FloatVector p = VectorMath.expBounded(at(s, base, i).sub(top));
             p.intoMemorySegment(s, base + 4L * i, ORDER);
-            at(d, base, i).sub(delta).mul(p).intoMemorySegment(d, base + 4L * i, ORDER);
+            at(d, base, i).sub(shift).mul(p).intoMemorySegment(d, base + 4L * i, ORDER);
         }
     }
 
-    private static void fill(MemorySegment s, long base, int from, int end, float value) {
-        for (int i = from; i < end; i++) {
-            s.set(ValueLayout.JAVA_FLOAT, base + 4L * i, value);
+    /** Puts a value in the invisible columns of the vectors that hold visible ones. */
+    private static void hide(MemorySegment s, long base, int start, int end, FloatVector value) {
+        int first = start / LANES * LANES;
+        int last = end / LANES * LANES;
+        if (first < start) {
+            at(s, base, first)
+                    .blend(value, FLOATS.indexInRange(0, start - first))
+                    .intoMemorySegment(s, base + 4L * first, ORDER);
+        }
+        if (last < end) {
+            value.blend(at(s, base, last), FLOATS.indexInRange(0, end - last))
+                    .intoMemorySegment(s, base + 4L * last, ORDER);
+        }
+    }
+
+    /** Zeroes whole vectors. */
+    private static void clear(MemorySegment s, long base, int from, int end) {
+        for (int i = from; i < end; i += LANES) {
+            VectorMath.ZERO.intoMemorySegment(s, base + 4L * i, ORDER);
         }
     }
 

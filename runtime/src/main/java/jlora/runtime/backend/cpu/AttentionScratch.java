@@ -1,5 +1,7 @@
 package jlora.runtime.backend.cpu;
 
+import jdk.incubator.vector.FloatVector;
+
 import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
@@ -7,6 +9,7 @@ import jlora.runtime.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 
 /**
  * One thread's memory for attention, kept from call to call: a block of scores and of their
@@ -69,29 +72,43 @@ final class AttentionScratch {
                     from.segment(), from.byteOffset(firstRow) + 4 * col, from.stride(), false);
         }
         Operand matrix = matrix(slot, rows, size);
-        float[] line = row(size);
-        for (int r = 0; r < rows; r++) {
-            Rows.load(line, 0, from, firstRow + r, col, size);
-            MemorySegment.copy(
-                    line, 0, matrix.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, size);
-        }
+        Rows.widen(
+                matrix.segment(),
+                4L * size,
+                from.segment(),
+                from.byteOffset(firstRow) + 2 * col,
+                2 * from.stride(),
+                rows,
+                size);
         return matrix;
+    }
+
+    /** Stores a dense matrix of this scratch in a head's columns, each row times its factor. */
+    void write(
+            Tensor to, long firstRow, int rows, long col, int size, Operand from, float[] factors) {
+        if (row.length < VectorMath.padded(size)) {
+            row = new float[VectorMath.padded(size)];
+        }
+        for (int r = 0; r < rows; r++) {
+            MemorySegment.copy(from.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, row, 0, size);
+            for (int i = 0; i < size; i += VectorMath.LANES) {
+                FloatVector.fromArray(VectorMath.FLOATS, row, i).mul(factors[r]).intoArray(row, i);
+            }
+            Rows.store(to, firstRow + r, col, row, 0, size);
+        }
     }
 
     /** Stores a dense matrix of this scratch in a head's columns. */
     void write(Tensor to, long firstRow, int rows, long col, int size, Operand from) {
-        float[] line = row(size);
-        for (int r = 0; r < rows; r++) {
-            MemorySegment.copy(
-                    from.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, line, 0, size);
-            Rows.store(to, firstRow + r, col, line, 0, size);
+        if (to.dtype() == DType.F32) {
+            for (int r = 0; r < rows; r++) {
+                long target = to.byteOffset(firstRow + r) + 4 * col;
+                MemorySegment.copy(from.segment(), 4L * r * size, to.segment(), target, 4L * size);
+            }
+        } else {
+            float[] ones = new float[rows];
+            Arrays.fill(ones, 1f);
+            write(to, firstRow, rows, col, size, from, ones);
         }
-    }
-
-    private float[] row(int size) {
-        if (row.length < VectorMath.padded(size)) {
-            row = new float[VectorMath.padded(size)];
-        }
-        return row;
     }
 }

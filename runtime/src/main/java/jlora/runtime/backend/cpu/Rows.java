@@ -137,6 +137,34 @@ final class Rows {
         return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
     }
 
+    /** A matrix of bf16 as f32; offsets and steps from row to row in bytes. */
+    static void widen(
+            MemorySegment to,
+            long toStep,
+            MemorySegment from,
+            long offset,
+            long fromStep,
+            int rows,
+            int cols) {
+        for (int r = 0; r < rows; r++) {
+            long source = offset + r * fromStep;
+            long target = r * toStep;
+            int i = 0;
+            for (; i <= cols - LANES; i += LANES) {
+                ShortVector.fromMemorySegment(SHORTS, from, source + 2L * i, ORDER)
+                        .convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0)
+                        .reinterpretAsInts()
+                        .lanewise(VectorOperators.LSHL, 16)
+                        .reinterpretAsFloats()
+                        .intoMemorySegment(to, target + 4L * i, ORDER);
+            }
+            for (; i < cols; i++) {
+                int bits = from.get(ValueLayout.JAVA_SHORT_UNALIGNED, source + 2L * i) << 16;
+                to.set(ValueLayout.JAVA_INT_UNALIGNED, target + 4L * i, bits);
+            }
+        }
+    }
+
     private static void widen(float[] to, int at, MemorySegment from, long offset, int count) {
         int i = 0;
         for (; i <= count - LANES; i += LANES) {

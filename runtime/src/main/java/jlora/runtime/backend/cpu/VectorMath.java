@@ -39,7 +39,7 @@ final class VectorMath {
 
     private static final FloatVector INVERSE_SQRT_2 = constant(0.70710678f);
     private static final FloatVector FAR = constant(4f);
-    private static final FloatVector MINUS_INFINITY = constant(Float.NEGATIVE_INFINITY);
+    static final FloatVector MINUS_INFINITY = constant(Float.NEGATIVE_INFINITY);
     private static final FloatVector HALF = constant(0.5f);
     private static final FloatVector C0 = constant(-1.12838025f);
     private static final FloatVector C1 = constant(-0.636597733f);
@@ -63,10 +63,14 @@ final class VectorMath {
 
     /** eˣ within 2 ulp for −86.9 ≤ x ≤ 88.3; 0 below (−∞ included), 2.2e38 above, NaN for NaN. */
     static FloatVector exp(FloatVector x) {
-        FloatVector bounded = x.min(HIGHEST);
-        FloatVector shifted = bounded.fma(LOG2_E, ROUND);
+        return expBounded(x.min(HIGHEST));
+    }
+
+    /** The same for x that is known to be at most 88.3, which saves a third of the time. */
+    static FloatVector expBounded(FloatVector x) {
+        FloatVector shifted = x.fma(LOG2_E, ROUND);
         FloatVector n = shifted.sub(ROUND);
-        FloatVector r = n.fma(LN2_LOW, n.fma(LN2_HIGH, bounded));
+        FloatVector r = n.fma(LN2_LOW, n.fma(LN2_HIGH, x));
         FloatVector p = E6.fma(r, E5).fma(r, E4).fma(r, E3).fma(r, E2);
         p = p.fma(r.mul(r), r).add(ONE);
         // The low bits of shifted are n: moved to the exponent's place they multiply by 2ⁿ.
