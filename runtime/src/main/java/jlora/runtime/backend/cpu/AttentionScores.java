@@ -96,7 +96,12 @@ final class AttentionScores {
         FloatVector sums = FloatVector.zero(FLOATS);
         int i = 0;
         for (; i <= size - LANES; i += LANES) {
-            sums = at(a.segment(), atA, i).fma(at(b.segment(), atB, i), sums);
+            sums =
+                    FloatVector.fromMemorySegment(FLOATS, a.segment(), atA + 4L * i, ORDER)
+                            .fma(
+                                    FloatVector.fromMemorySegment(
+                                            FLOATS, b.segment(), atB + 4L * i, ORDER),
+                                    sums);
         }
         float sum = LaneSums.sum(sums);
         for (; i < size; i++) {
@@ -110,7 +115,9 @@ final class AttentionScores {
     private static void addMask(
             MemorySegment s, long base, int first, int last, MemorySegment mask) {
         for (int i = first; i < last; i += LANES) {
-            at(s, base, i).add(at(mask, 0, i)).intoMemorySegment(s, base + 4L * i, ORDER);
+            FloatVector.fromMemorySegment(FLOATS, s, base + 4L * i, ORDER)
+                    .add(FloatVector.fromMemorySegment(FLOATS, mask, 0 + 4L * i, ORDER))
+                    .intoMemorySegment(s, base + 4L * i, ORDER);
         }
     }
 
@@ -118,7 +125,7 @@ final class AttentionScores {
     private static float max(MemorySegment s, long base, int first, int last) {
         FloatVector max = VectorMath.MINUS_INFINITY;
         for (int i = first; i < last; i += LANES) {
-            FloatVector x = at(s, base, i);
+            FloatVector x = FloatVector.fromMemorySegment(FLOATS, s, base + 4L * i, ORDER);
             max = max.blend(x, x.compare(VectorOperators.GT, max));
         }
         return max.reduceLanes(VectorOperators.MAX);
@@ -128,7 +135,10 @@ final class AttentionScores {
         FloatVector top = VectorMath.constant(max);
         FloatVector sum = FloatVector.zero(FLOATS);
         for (int i = first; i < last; i += LANES) {
-            FloatVector p = VectorMath.expBounded(at(s, base, i).sub(top));
+            FloatVector p =
+                    VectorMath.expBounded(
+                            FloatVector.fromMemorySegment(FLOATS, s, base + 4L * i, ORDER)
+                                    .sub(top));
             p.intoMemorySegment(s, base + 4L * i, ORDER);
             sum = sum.add(p);
         }
@@ -146,9 +156,15 @@ final class AttentionScores {
         FloatVector top = VectorMath.constant(lse);
         FloatVector shift = VectorMath.constant(delta);
         for (int i = first; i < last; i += LANES) {
-            FloatVector p = VectorMath.expBounded(at(s, base, i).sub(top));
+            FloatVector p =
+                    VectorMath.expBounded(
+                            FloatVector.fromMemorySegment(FLOATS, s, base + 4L * i, ORDER)
+                                    .sub(top));
             p.intoMemorySegment(s, base + 4L * i, ORDER);
-            at(d, base, i).sub(shift).mul(p).intoMemorySegment(d, base + 4L * i, ORDER);
+            FloatVector.fromMemorySegment(FLOATS, d, base + 4L * i, ORDER)
+                    .sub(shift)
+                    .mul(p)
+                    .intoMemorySegment(d, base + 4L * i, ORDER);
         }
     }
 
@@ -157,12 +173,14 @@ final class AttentionScores {
         int first = start / LANES * LANES;
         int last = end / LANES * LANES;
         if (first < start) {
-            at(s, base, first)
+            FloatVector.fromMemorySegment(FLOATS, s, base + 4L * first, ORDER)
                     .blend(value, FLOATS.indexInRange(0, start - first))
                     .intoMemorySegment(s, base + 4L * first, ORDER);
         }
         if (last < end) {
-            value.blend(at(s, base, last), FLOATS.indexInRange(0, end - last))
+            value.blend(
+                            FloatVector.fromMemorySegment(FLOATS, s, base + 4L * last, ORDER),
+                            FLOATS.indexInRange(0, end - last))
                     .intoMemorySegment(s, base + 4L * last, ORDER);
         }
     }
@@ -172,9 +190,5 @@ final class AttentionScores {
         for (int i = from; i < end; i += LANES) {
             VectorMath.ZERO.intoMemorySegment(s, base + 4L * i, ORDER);
         }
-    }
-
-    private static FloatVector at(MemorySegment s, long base, int i) {
-        return FloatVector.fromMemorySegment(FLOATS, s, base + 4L * i, ORDER);
     }
 }

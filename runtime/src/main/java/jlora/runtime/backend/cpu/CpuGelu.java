@@ -1,5 +1,6 @@
 package jlora.runtime.backend.cpu;
 
+import static jlora.runtime.backend.cpu.VectorMath.FLOATS;
 import static jlora.runtime.backend.cpu.VectorMath.LANES;
 import static jlora.runtime.backend.cpu.VectorMath.ONE;
 import static jlora.runtime.backend.cpu.VectorMath.constant;
@@ -79,20 +80,22 @@ final class CpuGelu implements GeluKernel {
 
     private static void multiply(float[] a, float[] b, int count) {
         for (int i = 0; i < count; i += LANES) {
-            at(a, i).mul(at(b, i)).intoArray(a, i);
+            FloatVector.fromArray(FLOATS, a, i)
+                    .mul(FloatVector.fromArray(FLOATS, b, i))
+                    .intoArray(a, i);
         }
     }
 
     private static void bound(float[] a, int count) {
         for (int i = 0; i < count; i += LANES) {
-            at(a, i).max(LOW).min(HIGH).intoArray(a, i);
+            FloatVector.fromArray(FLOATS, a, i).max(LOW).min(HIGH).intoArray(a, i);
         }
     }
 
     /** The factor of x in the tanh form. */
     private static void gate(float[] gate, float[] x, int count) {
         for (int i = 0; i < count; i += LANES) {
-            FloatVector bounded = at(x, i).max(LOW).min(HIGH);
+            FloatVector bounded = FloatVector.fromArray(FLOATS, x, i).max(LOW).min(HIGH);
             bounded.mul(bounded.mul(bounded).fma(CUBIC, LINEAR)).intoArray(gate, i);
         }
         VectorMath.sigmoid(gate, count);
@@ -101,18 +104,18 @@ final class CpuGelu implements GeluKernel {
     /** With s = σ(v): d = d·(s + x·s·(1 − s)·dv/dx). */
     private static void slopeTanh(float[] d, float[] a, float[] gate, int count) {
         for (int i = 0; i < count; i += LANES) {
-            FloatVector x = at(a, i);
-            FloatVector s = at(gate, i);
+            FloatVector x = FloatVector.fromArray(FLOATS, a, i);
+            FloatVector s = FloatVector.fromArray(FLOATS, gate, i);
             FloatVector dv = x.mul(x).fma(SLOPE, LINEAR);
             FloatVector slope = x.mul(s).mul(ONE.sub(s)).fma(dv, s);
-            at(d, i).mul(slope).intoArray(d, i);
+            FloatVector.fromArray(FLOATS, d, i).mul(slope).intoArray(d, i);
         }
     }
 
     /** φ(x), the normal density. */
     private static void density(float[] to, float[] a, int count) {
         for (int i = 0; i < count; i += LANES) {
-            FloatVector x = at(a, i);
+            FloatVector x = FloatVector.fromArray(FLOATS, a, i);
             x.mul(x).mul(MINUS_HALF).intoArray(to, i);
         }
         VectorMath.exp(to, count);
@@ -121,12 +124,12 @@ final class CpuGelu implements GeluKernel {
     /** d = d·(Φ(x) + x·φ(x)). */
     private static void slopeErf(float[] d, float[] a, float[] cdf, float[] bell, int count) {
         for (int i = 0; i < count; i += LANES) {
-            FloatVector density = at(bell, i).mul(INVERSE_SQRT_2_PI);
-            at(d, i).mul(at(a, i).fma(density, at(cdf, i))).intoArray(d, i);
+            FloatVector density = FloatVector.fromArray(FLOATS, bell, i).mul(INVERSE_SQRT_2_PI);
+            FloatVector.fromArray(FLOATS, d, i)
+                    .mul(
+                            FloatVector.fromArray(FLOATS, a, i)
+                                    .fma(density, FloatVector.fromArray(FLOATS, cdf, i)))
+                    .intoArray(d, i);
         }
-    }
-
-    private static FloatVector at(float[] a, int i) {
-        return FloatVector.fromArray(VectorMath.FLOATS, a, i);
     }
 }

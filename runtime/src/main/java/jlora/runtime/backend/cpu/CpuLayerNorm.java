@@ -1,11 +1,15 @@
 package jlora.runtime.backend.cpu;
 
+import static jlora.runtime.backend.cpu.VectorMath.FLOATS;
+import static jlora.runtime.backend.cpu.VectorMath.LANES;
+
 import jdk.incubator.vector.FloatVector;
 
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -13,8 +17,6 @@ import java.util.Optional;
  * written once.
  */
 final class CpuLayerNorm implements LayerNormKernel {
-    private static final int LANES = VectorMath.LANES;
-
     private final CpuPool pool;
 
     CpuLayerNorm(CpuPool pool) {
@@ -92,8 +94,7 @@ final class CpuLayerNorm implements LayerNormKernel {
                         Rows.load(h, 0, sum, row);
                         Rows.load(g, 0, dOut, row);
                         float r = Rows.f32(stats, row, 1);
-                        center(h, Rows.f32(stats, row, 0), cols);
-                        scale(h, r, padded);
+                        normalize(h, Rows.f32(stats, row, 0), r, cols);
                         weights.addProduct(part, g, h, 1f);
                         biases.add(part, g);
                         multiply(g, w, padded);
@@ -113,43 +114,47 @@ final class CpuLayerNorm implements LayerNormKernel {
     /** s −= mean; the padding stays zero. */
     private static void center(float[] s, float mean, int cols) {
         for (int i = 0; i < cols; i += LANES) {
-            at(s, i).sub(mean).intoArray(s, i);
+            FloatVector.fromArray(FLOATS, s, i).sub(mean).intoArray(s, i);
         }
-        for (int i = cols; i < s.length; i++) {
-            s[i] = 0f;
-        }
+        Arrays.fill(s, cols, s.length, 0f);
     }
 
-    private static void scale(float[] s, float r, int padded) {
-        for (int i = 0; i < padded; i += LANES) {
-            at(s, i).mul(r).intoArray(s, i);
+    /** s = (s − mean)·r; the padding stays zero. */
+    private static void normalize(float[] s, float mean, float r, int cols) {
+        for (int i = 0; i < cols; i += LANES) {
+            FloatVector.fromArray(FLOATS, s, i).sub(mean).mul(r).intoArray(s, i);
         }
+        Arrays.fill(s, cols, s.length, 0f);
     }
 
     /** s = s·r·w + b. */
     private static void transform(float[] s, float[] w, float[] b, float r, int padded) {
         for (int i = 0; i < padded; i += LANES) {
-            at(s, i).mul(r).fma(at(w, i), at(b, i)).intoArray(s, i);
+            FloatVector.fromArray(FLOATS, s, i)
+                    .mul(r)
+                    .fma(FloatVector.fromArray(FLOATS, w, i), FloatVector.fromArray(FLOATS, b, i))
+                    .intoArray(s, i);
         }
     }
 
     private static void multiply(float[] g, float[] w, int padded) {
         for (int i = 0; i < padded; i += LANES) {
-            at(g, i).mul(at(w, i)).intoArray(g, i);
+            FloatVector.fromArray(FLOATS, g, i)
+                    .mul(FloatVector.fromArray(FLOATS, w, i))
+                    .intoArray(g, i);
         }
     }
 
     /** g = direct + r·(g − meanG − h·meanGh). */
     private static void combine(
             float[] g, float[] h, float[] direct, float r, float meanG, float meanGh, int padded) {
-        FloatVector down = FloatVector.broadcast(VectorMath.FLOATS, -meanGh);
-        FloatVector scale = FloatVector.broadcast(VectorMath.FLOATS, r);
+        FloatVector down = FloatVector.broadcast(FLOATS, -meanGh);
+        FloatVector scale = FloatVector.broadcast(FLOATS, r);
         for (int i = 0; i < padded; i += LANES) {
-            at(h, i).fma(down, at(g, i).sub(meanG)).fma(scale, at(direct, i)).intoArray(g, i);
+            FloatVector.fromArray(FLOATS, h, i)
+                    .fma(down, FloatVector.fromArray(FLOATS, g, i).sub(meanG))
+                    .fma(scale, FloatVector.fromArray(FLOATS, direct, i))
+                    .intoArray(g, i);
         }
-    }
-
-    private static FloatVector at(float[] a, int i) {
-        return FloatVector.fromArray(VectorMath.FLOATS, a, i);
     }
 }

@@ -1,5 +1,6 @@
 package jlora.runtime.backend.cpu;
 
+import static jlora.runtime.backend.cpu.VectorMath.FLOATS;
 import static jlora.runtime.backend.cpu.VectorMath.LANES;
 import static jlora.runtime.backend.cpu.VectorMath.ONE;
 
@@ -64,23 +65,22 @@ final class CpuSwiglu implements SwigluKernel {
     /** gate = silu(gate)·up. */
     private static void forward(float[] gate, float[] up, float[] sigma, int count) {
         for (int i = 0; i < count; i += LANES) {
-            at(gate, i).mul(at(sigma, i)).mul(at(up, i)).intoArray(gate, i);
+            FloatVector.fromArray(FLOATS, gate, i)
+                    .mul(FloatVector.fromArray(FLOATS, sigma, i))
+                    .mul(FloatVector.fromArray(FLOATS, up, i))
+                    .intoArray(gate, i);
         }
     }
 
     /** gate, up = their gradients; d silu(z)/dz = σ(z)·(1 + z·(1 − σ(z))). */
     private static void backward(float[] gate, float[] up, float[] sigma, float[] d, int count) {
         for (int i = 0; i < count; i += LANES) {
-            FloatVector z = at(gate, i);
-            FloatVector s = at(sigma, i);
-            FloatVector g = at(d, i);
+            FloatVector z = FloatVector.fromArray(FLOATS, gate, i);
+            FloatVector s = FloatVector.fromArray(FLOATS, sigma, i);
+            FloatVector g = FloatVector.fromArray(FLOATS, d, i);
             FloatVector slope = s.mul(z.fma(ONE.sub(s), ONE));
-            g.mul(at(up, i)).mul(slope).intoArray(gate, i);
+            g.mul(FloatVector.fromArray(FLOATS, up, i)).mul(slope).intoArray(gate, i);
             g.mul(z.mul(s)).intoArray(up, i);
         }
-    }
-
-    private static FloatVector at(float[] a, int i) {
-        return FloatVector.fromArray(VectorMath.FLOATS, a, i);
     }
 }

@@ -1,5 +1,8 @@
 package jlora.runtime.backend.cpu;
 
+import static jlora.runtime.backend.cpu.VectorMath.FLOATS;
+import static jlora.runtime.backend.cpu.VectorMath.LANES;
+
 import jdk.incubator.vector.FloatVector;
 
 import jlora.runtime.tensor.Tensor;
@@ -11,8 +14,6 @@ import java.util.Optional;
  * partial sums.
  */
 final class Sums {
-    private static final int LANES = VectorMath.LANES;
-
     private Sums() {}
 
     /** s = row of x (+ residual), which is also stored where the caller wants it. */
@@ -36,40 +37,42 @@ final class Sums {
 
     /** Σ a·b over the whole length, a multiple of the vector length. */
     static float dot(float[] a, float[] b, int length) {
-        FloatVector zero = FloatVector.zero(VectorMath.FLOATS);
+        FloatVector zero = FloatVector.zero(FLOATS);
         FloatVector s0 = zero;
         FloatVector s1 = zero;
         FloatVector s2 = zero;
         FloatVector s3 = zero;
         int i = 0;
         for (; i <= length - 4 * LANES; i += 4 * LANES) {
-            s0 = at(a, i).fma(at(b, i), s0);
-            s1 = at(a, i + LANES).fma(at(b, i + LANES), s1);
-            s2 = at(a, i + 2 * LANES).fma(at(b, i + 2 * LANES), s2);
-            s3 = at(a, i + 3 * LANES).fma(at(b, i + 3 * LANES), s3);
+            s0 = FloatVector.fromArray(FLOATS, a, i).fma(FloatVector.fromArray(FLOATS, b, i), s0);
+            s1 =
+                    FloatVector.fromArray(FLOATS, a, i + LANES)
+                            .fma(FloatVector.fromArray(FLOATS, b, i + LANES), s1);
+            s2 =
+                    FloatVector.fromArray(FLOATS, a, i + 2 * LANES)
+                            .fma(FloatVector.fromArray(FLOATS, b, i + 2 * LANES), s2);
+            s3 =
+                    FloatVector.fromArray(FLOATS, a, i + 3 * LANES)
+                            .fma(FloatVector.fromArray(FLOATS, b, i + 3 * LANES), s3);
         }
         for (; i < length; i += LANES) {
-            s0 = at(a, i).fma(at(b, i), s0);
+            s0 = FloatVector.fromArray(FLOATS, a, i).fma(FloatVector.fromArray(FLOATS, b, i), s0);
         }
         return LaneSums.sum(s0.add(s1).add(s2.add(s3)));
     }
 
     /** Σ a over the whole length. */
     static float sum(float[] a, int length) {
-        FloatVector s0 = FloatVector.zero(VectorMath.FLOATS);
+        FloatVector s0 = FloatVector.zero(FLOATS);
         FloatVector s1 = s0;
         int i = 0;
         for (; i <= length - 2 * LANES; i += 2 * LANES) {
-            s0 = s0.add(at(a, i));
-            s1 = s1.add(at(a, i + LANES));
+            s0 = s0.add(FloatVector.fromArray(FLOATS, a, i));
+            s1 = s1.add(FloatVector.fromArray(FLOATS, a, i + LANES));
         }
         for (; i < length; i += LANES) {
-            s0 = s0.add(at(a, i));
+            s0 = s0.add(FloatVector.fromArray(FLOATS, a, i));
         }
         return LaneSums.sum(s0.add(s1));
-    }
-
-    private static FloatVector at(float[] a, int i) {
-        return FloatVector.fromArray(VectorMath.FLOATS, a, i);
     }
 }

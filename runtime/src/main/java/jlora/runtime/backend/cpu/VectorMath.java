@@ -10,10 +10,12 @@ import jdk.incubator.vector.VectorSpecies;
  * on every platform, and several times faster. The coefficients are least-maximum fits;
  * VectorMathTest states and checks the errors.
  *
- * <p>A loop over vectors is fast only while the compiler can inline all of it, which ends at some
- * forty operations: then every vector becomes an object, and the loop ten times slower. So
- * constants are vectors already, functions save operations, and kernels that need more pass over
- * their (cached) arrays twice, with the functions here that work on arrays.
+ * <p>A loop over vectors is fast only while the compiler inlines all of it: a vector that crosses a
+ * call becomes an object, and the loop ten times slower. Methods of the Vector API are always
+ * inlined, ours only until the compiler's budget is spent, after some forty operations. So
+ * constants are vectors already, functions save operations, small loops use nothing but the Vector
+ * API, and kernels that need more pass over their (cached) arrays again, with the functions here
+ * that work on arrays.
  */
 final class VectorMath {
     static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
