@@ -9,6 +9,7 @@ import jlora.runtime.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /**
@@ -31,6 +32,8 @@ final class AttentionScratch {
         KEY_GRADIENTS,
         VALUE_GRADIENTS
     }
+
+    private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
     private final MemorySegment[] slots = new MemorySegment[Slot.values().length];
     private float[] row = new float[0];
@@ -90,11 +93,36 @@ final class AttentionScratch {
             row = new float[VectorMath.padded(size)];
         }
         for (int r = 0; r < rows; r++) {
-            MemorySegment.copy(from.segment(), ValueLayout.JAVA_FLOAT, 4L * r * size, row, 0, size);
-            for (int i = 0; i < size; i += VectorMath.LANES) {
-                FloatVector.fromArray(VectorMath.FLOATS, row, i).mul(factors[r]).intoArray(row, i);
+            long source = 4L * r * size;
+            if (to.dtype() == DType.F32) {
+                long target = to.byteOffset(firstRow + r) + 4 * col;
+                scale(to.segment(), target, from.segment(), source, size, factors[r]);
+            } else {
+                MemorySegment.copy(from.segment(), ValueLayout.JAVA_FLOAT, source, row, 0, size);
+                for (int i = 0; i < size; i++) {
+                    row[i] *= factors[r];
+                }
+                Rows.store(to, firstRow + r, col, row, 0, size);
             }
-            Rows.store(to, firstRow + r, col, row, 0, size);
+        }
+    }
+
+    private static void scale(
+            MemorySegment to,
+            long target,
+            MemorySegment from,
+            long source,
+            int size,
+            float factor) {
+        int i = 0;
+        for (; i <= size - VectorMath.LANES; i += VectorMath.LANES) {
+            FloatVector.fromMemorySegment(VectorMath.FLOATS, from, source + 4L * i, ORDER)
+                    .mul(factor)
+                    .intoMemorySegment(to, target + 4L * i, ORDER);
+        }
+        for (; i < size; i++) {
+            float value = from.get(ValueLayout.JAVA_FLOAT_UNALIGNED, source + 4L * i);
+            to.set(ValueLayout.JAVA_FLOAT_UNALIGNED, target + 4L * i, value * factor);
         }
     }
 
