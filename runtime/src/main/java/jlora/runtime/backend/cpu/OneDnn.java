@@ -30,6 +30,9 @@ final class OneDnn {
     static final int QUERY_IMPL_INFO = 8;
     static final int QUERY_SCRATCHPAD_MD = 136;
     static final int ELTWISE_LINEAR = 0x26;
+    // The bits of dnnl_cpu_isa_t that these two add to the sets before them.
+    private static final int ISA_AVX512_BF16 = 0x80;
+    private static final int ISA_AVX2_VNNI_2 = 0x10;
     static final int ARG_SRC = 1;
     static final int ARG_DST = 17;
     static final int ARG_WEIGHTS = 33;
@@ -41,6 +44,7 @@ final class OneDnn {
     private static final ValueLayout.OfLong DIM = JAVA_LONG;
 
     static final MethodHandle VERSION = handle("dnnl_version", FunctionDescriptor.of(ADDRESS));
+    static final MethodHandle EFFECTIVE_ISA = status("dnnl_get_effective_cpu_isa");
     static final MethodHandle ENGINE_CREATE =
             status("dnnl_engine_create", ADDRESS, JAVA_INT, JAVA_LONG);
     static final MethodHandle ENGINE_DESTROY = status("dnnl_engine_destroy", ADDRESS);
@@ -165,6 +169,12 @@ final class OneDnn {
         MemorySegment at =
                 address("dnnl_version", () -> (MemorySegment) VERSION.invokeExact()).reinterpret(8);
         return at.get(JAVA_INT, 0) + "." + at.get(JAVA_INT, 4);
+    }
+
+    /** False on x86 without bf16 instructions; other processors have no such mask. */
+    static boolean mayHaveBf16() {
+        int isa = status("dnnl_get_effective_cpu_isa", () -> (int) EFFECTIVE_ISA.invokeExact());
+        return isa == 0 || (isa & ISA_AVX512_BF16) != 0 || (isa & ISA_AVX2_VNNI_2) != 0;
     }
 
     static int status(String name, Call call) {

@@ -153,14 +153,7 @@ final class OneDnnProducts implements Products {
                         false,
                         1f);
         try (OneDnnMatmul probe = new OneDnnMatmul(engine, key)) {
-            String code = probe.implementation();
-            return !code.contains("ref")
-                    && (!code.contains("avx")
-                            || code.contains("bf16")
-                            || code.contains("amx")
-                            || code.contains("fp16")
-                            || code.contains("avx10")
-                            || code.contains("vnni_2"));
+            return OneDnn.mayHaveBf16() && !probe.implementation().contains("ref");
         } catch (OneDnnException e) {
             if (e.isUnimplemented()) {
                 return false;
