@@ -13,7 +13,8 @@ import java.util.Optional;
 public interface LayerNormKernel {
     /**
      * @param stats f32 [T,2]: mean and rstd of each row
-     * @param sum x + residual, [T,C]; present exactly when residual is
+     * @param sum x + residual, [T,C]; present exactly when residual is. The norm reads it as it is
+     *     stored, rounded, so that recomputing from it changes no bit
      * @param weight [1,C]
      * @param bias [1,C]
      */

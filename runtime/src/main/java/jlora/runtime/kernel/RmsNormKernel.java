@@ -12,7 +12,8 @@ import java.util.Optional;
  */
 public interface RmsNormKernel {
     /**
-     * @param sum x + residual, [T,C]; present exactly when residual is
+     * @param sum x + residual, [T,C]; present exactly when residual is. The norm reads it as it is
+     *     stored, rounded, so that recomputing from it changes no bit
      * @param rstd f32 [T,1]
      * @param weight [1,C]
      */

@@ -1,12 +1,12 @@
 package jlora.runtime.model;
 
+import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ModelWeights;
-import jlora.runtime.weight.Parameter;
 
 import java.util.List;
 
@@ -36,16 +36,13 @@ public interface Model {
     /** All layers that adapters may target, in the order of the model. */
     List<Linear> linears();
 
-    /** All weights as trainable parameters, for full fine-tuning; after the weights are sealed. */
-    List<Parameter> parameters();
-
     AttentionShape attentionShape();
 
     /**
      * Fills the small tables that the architecture computes (rotary frequencies), once memory is
      * placed.
      */
-    void fillConstants(jlora.runtime.backend.Backend backend);
+    void fillConstants(Backend backend);
 
     /** The hidden states [T,C] that the output head reads, the final norm included. */
     Tensor hidden(Trace trace, StepInputs inputs, AttentionCall attention);

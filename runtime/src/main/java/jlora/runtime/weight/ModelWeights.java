@@ -45,6 +45,13 @@ public final class ModelWeights {
         return tensor;
     }
 
+    /** A matrix or vector without borders that the checkpoint holds under the same name. */
+    public Tensor plain(String name, long rows, long cols, CheckpointTensor.Init init) {
+        Tensor tensor = plain(name, rows, cols);
+        inCheckpoint(name, () -> tensor, false, init);
+        return tensor;
+    }
+
     /** A small table that the architecture computes, f32; not part of the checkpoint. */
     public Tensor constant(String name, long cols) {
         Tensor tensor = Tensor.dense(name, Storage.Role.CONSTANT, DType.F32, 1, cols);
@@ -72,12 +79,23 @@ public final class ModelWeights {
         return checkpoint;
     }
 
+    /**
+     * All weights as trainable parameters, for full fine-tuning; fused ones as a whole. Matrices
+     * are decayed, norms and biases not, as in Transformers.
+     */
+    public List<Parameter> parameters() {
+        List<Tensor> values = new ArrayList<>();
+        bordered.forEach(w -> values.add(w.weight()));
+        plain.stream().filter(t -> t.storage().role() == Storage.Role.WEIGHT).forEach(values::add);
+        return values.stream().map(v -> new Parameter(v.name(), v, 1, v.rows() > 1, 0)).toList();
+    }
+
     public List<BorderedWeight> borderedWeights() {
         return List.copyOf(bordered);
     }
 
-    /** Parameters of the base model, borders excluded. */
-    public long parameters() {
+    /** Number of parameters of the base model, borders excluded. */
+    public long elements() {
         return checkpoint().stream().mapToLong(t -> t.target().elements()).sum();
     }
 

@@ -26,7 +26,7 @@ import java.util.Optional;
         name = "eval",
         description =
                 "Evaluates a model, with its adapter where adapter_name_or_path names one, on"
-                    + " eval_datasets (or datasets).",
+                        + " eval_datasets (or datasets).",
         mixinStandardHelpOptions = true)
 final class EvalCommand implements Runnable {
     @Mixin private RunOptions run;
@@ -36,7 +36,7 @@ final class EvalCommand implements Runnable {
             paramLabel = "FILE",
             description =
                     "Also save all logits as one f32 tensor 'logits' [rows, length, vocabulary] of"
-                        + " a safetensors file, rows padded with zeros to the longest.")
+                            + " a safetensors file, rows padded with zeros to the longest.")
     private Optional<Path> logits = Optional.empty();
 
     @Option(names = "--json", description = "Print the result as JSON.")

@@ -25,7 +25,7 @@ import java.util.List;
         name = "generate",
         description =
                 "Continues prompts with a model, and with its adapter where adapter_name_or_path"
-                    + " names one.",
+                        + " names one.",
         mixinStandardHelpOptions = true)
 final class GenerateCommand implements Runnable {
     @Mixin private RunOptions run;
@@ -35,7 +35,7 @@ final class GenerateCommand implements Runnable {
             paramLabel = "TEXT",
             description =
                     "What to continue; may be given several times. Without it, each line of"
-                        + " standard input is one.")
+                            + " standard input is one.")
     private List<String> prompts = new ArrayList<>();
 
     @Option(
@@ -55,7 +55,7 @@ final class GenerateCommand implements Runnable {
             defaultValue = "1",
             description =
                     "Sample from the likeliest tokens that make up this probability. Default:"
-                        + " ${DEFAULT-VALUE}.")
+                            + " ${DEFAULT-VALUE}.")
     private double topP;
 
     @Option(
@@ -71,7 +71,7 @@ final class GenerateCommand implements Runnable {
             throw new ParameterException(
                     spec.commandLine(),
                     "--temperature must be 0 or more, --top-p above 0 and at most 1,"
-                        + " --max-new-tokens 1 or more");
+                            + " --max-new-tokens 1 or more");
         }
         RunConfig config = run.load(Purpose.GENERATE);
         PrintWriter out = spec.commandLine().getOut();

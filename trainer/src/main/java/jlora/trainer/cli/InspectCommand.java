@@ -25,7 +25,7 @@ import java.util.Locale;
         name = "inspect",
         description =
                 "Shows what a safetensors file, a model folder or an adapter folder holds, and"
-                    + " checks that it is whole.",
+                        + " checks that it is whole.",
         mixinStandardHelpOptions = true)
 final class InspectCommand implements Runnable {
     @Parameters(
@@ -52,7 +52,7 @@ final class InspectCommand implements Runnable {
                 out.printf(
                         Locale.ROOT,
                         "LoRA adapter, r %d, lora_alpha %s%s, lora_dropout %s, %d modules, base"
-                            + " %s%n",
+                                + " %s%n",
                         c.r(),
                         c.loraAlpha(),
                         c.useRslora() ? " (rsLoRA)" : "",

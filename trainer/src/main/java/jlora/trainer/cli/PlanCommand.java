@@ -26,8 +26,8 @@ import java.util.concurrent.Callable;
         name = "plan",
         description = {
             "Tells what a run needs: memory by line item, and arithmetic. Reads config.json alone,"
-                + " no weights and no data; the batch is the largest that the configuration"
-                + " allows.",
+                    + " no weights and no data; the batch is the largest that the configuration"
+                    + " allows.",
             "Exit code 4 when the run does not fit the device."
         },
         mixinStandardHelpOptions = true)
@@ -39,7 +39,7 @@ final class PlanCommand implements Callable<Integer> {
             paramLabel = "NAME",
             description =
                     "Device to plan for, which need not be here: cpu, h200, h100, b200, a100, l40s,"
-                        + " rtx4090, …")
+                            + " rtx4090, …")
     private Optional<String> device = Optional.empty();
 
     @Option(names = "--json", description = "Print the plan as JSON.")

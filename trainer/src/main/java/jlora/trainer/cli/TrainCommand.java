@@ -12,7 +12,7 @@ import picocli.CommandLine.Spec;
         name = "train",
         description =
                 "Trains an adapter (or, with --method full, all weights) and writes it to"
-                    + " output_dir.",
+                        + " output_dir.",
         mixinStandardHelpOptions = true)
 final class TrainCommand implements Runnable {
     @Mixin private RunOptions run;

@@ -31,9 +31,9 @@ public final class PlanTable {
                 out,
                 "%s, %s parameters, %s trained (%.3f%%)",
                 model.config().modelType(),
-                count(model.weights().parameters()),
+                count(model.weights().elements()),
                 count(trained()),
-                100.0 * trained() / model.weights().parameters());
+                100.0 * trained() / model.weights().elements());
         line(out, "  %-34s %14s", "memory", "");
         for (MemoryItem item : plan.items()) {
             line(out, "    %-32s %14s", item.name(), Bytes.text(item.bytes()));
@@ -86,7 +86,7 @@ public final class PlanTable {
         ObjectNode root = Json.object();
         root.put("model_type", model.config().modelType());
         root.put("dtype", model.weights().dtype().torchName());
-        root.put("parameters", model.weights().parameters());
+        root.put("parameters", model.weights().elements());
         root.put("trained_parameters", trained());
         ArrayNode memory = root.putArray("memory");
         for (MemoryItem item : plan.items()) {

@@ -31,6 +31,8 @@ public record RunData(
 
     /**
      * Tokens of the longest sequence: max_length, and never more than the model has positions for.
+     * Rows of type tokens are taken as they are: the default of max_length, made for text that can
+     * be cut, does not bound them.
      */
     public static int maxLength(RunConfig config, ModelConfig model) {
         int wanted = config.data().maxLength();
@@ -43,7 +45,14 @@ public record RunData(
                             + model.maxPositions()
                             + " tokens; lower it.");
         }
-        return Math.min(wanted, model.maxPositions());
+        List<DatasetConfig> sets = new ArrayList<>(config.data().datasets());
+        sets.addAll(config.data().evalDatasets());
+        boolean asTheyAre =
+                !config.isSet("max_length")
+                        && !config.data().packing()
+                        && !sets.isEmpty()
+                        && sets.stream().allMatch(s -> s.type() == DatasetType.TOKENS);
+        return asTheyAre ? model.maxPositions() : Math.min(wanted, model.maxPositions());
     }
 
     /** Training data and, where the configuration has any, evaluation data. */

@@ -146,7 +146,7 @@ public final class TrainRun {
         facts.put("type", job.model().model().weights().dtype().torchName());
         facts.put(
                 "parameters",
-                String.format(Locale.ROOT, "%,d", job.model().model().weights().parameters()));
+                String.format(Locale.ROOT, "%,d", job.model().model().weights().elements()));
         facts.put("trained", String.format(Locale.ROOT, "%,d", job.plan().trainedParameters()));
         facts.put("seconds", String.format(Locale.ROOT, "%.1f", seconds));
         facts.put(

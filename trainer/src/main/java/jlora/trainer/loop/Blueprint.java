@@ -29,7 +29,7 @@ public record Blueprint(Model model, List<LoraAdapter> adapters, ParameterSet pa
     /** All weights are trained. */
     public static Blueprint full(Model model) {
         model.weights().seal();
-        return new Blueprint(model, List.of(), new ParameterSet(model.parameters()));
+        return new Blueprint(model, List.of(), new ParameterSet(model.weights().parameters()));
     }
 
     /**

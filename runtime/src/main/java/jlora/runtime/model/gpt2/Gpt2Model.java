@@ -16,7 +16,6 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
-import jlora.runtime.weight.Parameter;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -55,24 +54,27 @@ public final class Gpt2Model implements Model {
         this.weights = new ModelWeights(dtype);
         ModelConfig c = config.common();
         int hidden = c.hiddenSize();
-        tokens = plain("transformer.wte.weight", c.vocabSize(), hidden, Init.NORMAL);
-        positions = plain("transformer.wpe.weight", c.maxPositions(), hidden, Init.NORMAL);
+        tokens = weights.plain("transformer.wte.weight", c.vocabSize(), hidden, Init.NORMAL);
+        positions = weights.plain("transformer.wpe.weight", c.maxPositions(), hidden, Init.NORMAL);
         for (int i = 0; i < c.layers(); i++) {
             String path = "transformer.h." + i;
             layers.add(
                     new Layer(
-                            plain(path + ".ln_1.weight", 1, hidden, Init.ONES),
-                            plain(path + ".ln_1.bias", 1, hidden, Init.ZEROS),
+                            weights.plain(path + ".ln_1.weight", 1, hidden, Init.ONES),
+                            weights.plain(path + ".ln_1.bias", 1, hidden, Init.ZEROS),
                             linear(i, "attn.c_attn", hidden, 3L * hidden),
                             linear(i, "attn.c_proj", hidden, hidden),
-                            plain(path + ".ln_2.weight", 1, hidden, Init.ONES),
-                            plain(path + ".ln_2.bias", 1, hidden, Init.ZEROS),
+                            weights.plain(path + ".ln_2.weight", 1, hidden, Init.ONES),
+                            weights.plain(path + ".ln_2.bias", 1, hidden, Init.ZEROS),
                             linear(i, "mlp.c_fc", hidden, config.inner()),
                             linear(i, "mlp.c_proj", config.inner(), hidden)));
         }
-        finalNorm = plain("transformer.ln_f.weight", 1, hidden, Init.ONES);
-        finalNormBias = plain("transformer.ln_f.bias", 1, hidden, Init.ZEROS);
-        head = c.tiedHead() ? tokens : plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
+        finalNorm = weights.plain("transformer.ln_f.weight", 1, hidden, Init.ONES);
+        finalNormBias = weights.plain("transformer.ln_f.bias", 1, hidden, Init.ZEROS);
+        head =
+                c.tiedHead()
+                        ? tokens
+                        : weights.plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
     }
 
     public static Model create(ConfigReader config, DType dtype) {
@@ -85,12 +87,6 @@ public final class Gpt2Model implements Model {
                 .bias(true)
                 .conv1d()
                 .build();
-    }
-
-    private Tensor plain(String name, long rows, long cols, Init init) {
-        Tensor tensor = weights.plain(name, rows, cols);
-        weights.inCheckpoint(name, () -> tensor, false, init);
-        return tensor;
     }
 
     @Override
@@ -106,33 +102,6 @@ public final class Gpt2Model implements Model {
     @Override
     public List<Linear> linears() {
         return layers.stream().flatMap(l -> l.linears().stream()).toList();
-    }
-
-    @Override
-    public List<Parameter> parameters() {
-        List<Parameter> all = new ArrayList<>();
-        all.add(parameter(tokens, true));
-        all.add(parameter(positions, true));
-        for (Layer layer : layers) {
-            for (Tensor vector :
-                    List.of(layer.norm1, layer.norm1Bias, layer.norm2, layer.norm2Bias)) {
-                all.add(parameter(vector, false));
-            }
-            for (Linear linear : layer.linears()) {
-                all.add(parameter(linear.weight().weight(), true));
-                linear.bias().ifPresent(b -> all.add(parameter(b, false)));
-            }
-        }
-        all.add(parameter(finalNorm, false));
-        all.add(parameter(finalNormBias, false));
-        if (head != tokens) {
-            all.add(parameter(head, true));
-        }
-        return all;
-    }
-
-    private static Parameter parameter(Tensor value, boolean decayed) {
-        return new Parameter(value.name(), value, 1, decayed, 0);
     }
 
     @Override

@@ -17,7 +17,6 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
-import jlora.runtime.weight.Parameter;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -51,7 +50,7 @@ public final class LlamaModel implements Model {
         ModelConfig c = config.common();
         AttentionShape a = config.attention();
         int hidden = c.hiddenSize();
-        embedding = plain("model.embed_tokens.weight", c.vocabSize(), hidden, Init.NORMAL);
+        embedding = weights.plain("model.embed_tokens.weight", c.vocabSize(), hidden, Init.NORMAL);
         inverseFrequencies = weights.constant("rope.inverse_frequencies", a.headDim() / 2);
         for (int i = 0; i < c.layers(); i++) {
             String path = "model.layers." + i;
@@ -59,7 +58,7 @@ public final class LlamaModel implements Model {
             String mlp = path + ".mlp";
             layers.add(
                     new Layer(
-                            plain(path + ".input_layernorm.weight", 1, hidden, Init.ONES),
+                            weights.plain(path + ".input_layernorm.weight", 1, hidden, Init.ONES),
                             new Linear.Builder(weights, "layers." + i + ".qkv", hidden)
                                     .module(attention + ".q_proj", a.queryCols())
                                     .module(attention + ".k_proj", a.keyCols())
@@ -70,7 +69,11 @@ public final class LlamaModel implements Model {
                                     .module(attention + ".o_proj", hidden)
                                     .bias(config.outputBias())
                                     .build(),
-                            plain(path + ".post_attention_layernorm.weight", 1, hidden, Init.ONES),
+                            weights.plain(
+                                    path + ".post_attention_layernorm.weight",
+                                    1,
+                                    hidden,
+                                    Init.ONES),
                             new Linear.Builder(weights, "layers." + i + ".gate_up", hidden)
                                     .module(mlp + ".gate_proj", config.intermediateSize())
                                     .module(mlp + ".up_proj", config.intermediateSize())
@@ -84,21 +87,15 @@ public final class LlamaModel implements Model {
                                     .bias(config.mlpBias())
                                     .build()));
         }
-        finalNorm = plain("model.norm.weight", 1, hidden, Init.ONES);
+        finalNorm = weights.plain("model.norm.weight", 1, hidden, Init.ONES);
         head =
                 c.tiedHead()
                         ? embedding
-                        : plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
+                        : weights.plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
     }
 
     public static Model create(ConfigReader config, DType dtype) {
         return new LlamaModel(LlamaConfig.read(config), dtype);
-    }
-
-    private Tensor plain(String name, long rows, long cols, Init init) {
-        Tensor tensor = weights.plain(name, rows, cols);
-        weights.inCheckpoint(name, () -> tensor, false, init);
-        return tensor;
     }
 
     @Override
@@ -116,29 +113,6 @@ public final class LlamaModel implements Model {
         return layers.stream()
                 .flatMap(l -> List.of(l.qkv, l.output, l.gateUp, l.down).stream())
                 .toList();
-    }
-
-    @Override
-    public List<Parameter> parameters() {
-        List<Parameter> all = new ArrayList<>();
-        all.add(parameter(embedding, true));
-        for (Layer layer : layers) {
-            all.add(parameter(layer.inputNorm, false));
-            all.add(parameter(layer.postNorm, false));
-            for (Linear linear : List.of(layer.qkv, layer.output, layer.gateUp, layer.down)) {
-                all.add(parameter(linear.weight().weight(), true));
-                linear.bias().ifPresent(b -> all.add(parameter(b, false)));
-            }
-        }
-        all.add(parameter(finalNorm, false));
-        if (head != embedding) {
-            all.add(parameter(head, true));
-        }
-        return all;
-    }
-
-    private static Parameter parameter(Tensor value, boolean decayed) {
-        return new Parameter(value.name(), value, 1, decayed, 0);
     }
 
     @Override
