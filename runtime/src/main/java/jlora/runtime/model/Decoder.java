@@ -44,11 +44,12 @@ public final class Decoder implements AutoCloseable {
     private final Deque<MemoryArena> arenas = new ArrayDeque<>();
     private final MemoryArena activations;
     private final MemoryArena inputs;
+    private final Pass largest;
     private int length;
 
     /**
      * @param capacity tokens of prompt and continuation together
-     * @param adapter which of the model's adapters to use, where it has several; −1 for none
+     * @param adapter which of the model's adapters to use; −1 for none
      */
     public Decoder(Backend backend, Model model, int capacity, int adapter) {
         if (capacity < 1 || capacity > model.config().maxPositions()) {
@@ -71,7 +72,7 @@ public final class Decoder implements AutoCloseable {
                             capacity,
                             keys));
         }
-        Pass largest = trace(chunk(Math.min(CHUNK, capacity)));
+        largest = trace(chunk(Math.min(CHUNK, capacity)));
         Pass single = trace(1);
         try {
             arenas.push(
@@ -106,7 +107,7 @@ public final class Decoder implements AutoCloseable {
     }
 
     private Pass trace(int tokens) {
-        StepInputs in = StepInputs.of(tokens, 1);
+        StepInputs in = StepInputs.of(tokens, 1, otherAdapters());
         Trace trace = Trace.inference(model.weights().dtype());
         Tensor hidden =
                 model.hidden(
@@ -126,6 +127,14 @@ public final class Decoder implements AutoCloseable {
         Tensor last = Embedding.apply(trace, lastRow, lastRow, hidden, Optional.empty());
         Tensor logits = Linear.logits(trace, last, model.head());
         return new Pass(trace.finish(), in, logits);
+    }
+
+    /** True when the model has adapters that this decoder must leave out. */
+    private boolean otherAdapters() {
+        return model.linears().stream()
+                .flatMap(linear -> linear.weight().border().stream())
+                .flatMap(border -> border.blocks().stream())
+                .anyMatch(block -> block.adapter() != adapter);
     }
 
     private void bind(Pass pass) {
@@ -166,6 +175,11 @@ public final class Decoder implements AutoCloseable {
                         chunk(ids.length),
                         tokens -> {
                             Pass traced = trace(tokens);
+                            if (traced.plan.arenaBytes() > activations.bytes()) {
+                                // Layouts are found greedily: fewer tokens may, in theory, pack
+                                // worse than most.
+                                return largest;
+                            }
                             bind(traced);
                             return traced;
                         });

@@ -134,6 +134,13 @@ public final class Linear {
     public Tensor apply(Trace trace, Tensor x, StepInputs inputs) {
         Optional<Border> border = bordersIgnored ? Optional.empty() : weight.border();
         return jlora.runtime.op.Linear.apply(
-                trace, name, x, weight.weight(), bias, border, inputs.adapterOfRow(), inputs.rng());
+                trace,
+                name,
+                x,
+                weight.weight(),
+                bias,
+                border,
+                inputs.mixed() ? Optional.of(inputs.adapterOfRow()) : Optional.empty(),
+                inputs.rng());
     }
 }

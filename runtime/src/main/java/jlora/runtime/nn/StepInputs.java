@@ -22,6 +22,8 @@ import java.util.List;
  * @param keyMask i32 [1,T]
  * @param adapterOfRow i32 [1,T]
  * @param rng i32 [1,3]
+ * @param mixed whether tokens may use different adapters, or none: products then keep each token to
+ *     its own. Without it all tokens use the model's only adapter
  */
 public record StepInputs(
         Tensor ids,
@@ -31,9 +33,10 @@ public record StepInputs(
         Tensor cuSeqlens,
         Tensor keyMask,
         Tensor adapterOfRow,
-        Tensor rng) {
+        Tensor rng,
+        boolean mixed) {
 
-    public static StepInputs of(long tokens, long sequences) {
+    public static StepInputs of(long tokens, long sequences, boolean mixed) {
         return new StepInputs(
                 input("ids", DType.I32, tokens),
                 input("positions", DType.I32, tokens),
@@ -42,7 +45,8 @@ public record StepInputs(
                 input("cu_seqlens", DType.I32, sequences + 1),
                 input("key_mask", DType.I32, tokens),
                 input("adapter_of_row", DType.I32, tokens),
-                input("rng", DType.I32, 3));
+                input("rng", DType.I32, 3),
+                mixed);
     }
 
     private static Tensor input(String name, DType dtype, long cols) {

@@ -58,11 +58,6 @@ public record Border(Tensor a, Tensor b, Tensor weightAndB, Tensor weightAndA, L
         return adapters;
     }
 
-    /** True when tokens of one batch may belong to different adapters. */
-    boolean mixed() {
-        return blocks.stream().mapToInt(Block::adapter).distinct().count() > 1;
-    }
-
     boolean dropout() {
         return blocks.stream().anyMatch(b -> b.dropout > 0);
     }

@@ -31,7 +31,7 @@ public final class Linear {
     private final Tensor weight;
     private final Optional<Tensor> bias;
     private final Optional<Border> border;
-    private final Tensor adapterOfRow;
+    private final Optional<Tensor> adapterOfRow;
     private final Tensor rng;
     private final boolean dropout;
 
@@ -42,7 +42,7 @@ public final class Linear {
             Tensor weight,
             Optional<Tensor> bias,
             Optional<Border> border,
-            Tensor adapterOfRow,
+            Optional<Tensor> adapterOfRow,
             Tensor rng) {
         this.trace = trace;
         this.name = name;
@@ -59,7 +59,8 @@ public final class Linear {
      * @param x [T,K], with at least R columns behind each row when there is a border
      * @param weight [N,K]
      * @param bias [1,N]
-     * @param adapterOfRow i32 [1,T]: which adapter each token uses, where the border holds several
+     * @param adapterOfRow i32 [1,T]: which adapter each token uses, where that is not the same for
+     *     all
      * @param rng the state of {@link jlora.runtime.kernel.DropoutKernel}
      * @return [T,N]
      */
@@ -70,7 +71,7 @@ public final class Linear {
             Tensor weight,
             Optional<Tensor> bias,
             Optional<Border> border,
-            Tensor adapterOfRow,
+            Optional<Tensor> adapterOfRow,
             Tensor rng) {
         Check.cols("linear " + name, weight, x.cols());
         Check.sameType("linear " + name, x, weight);
@@ -168,18 +169,19 @@ public final class Linear {
         maskRows(low, u, trace::step);
     }
 
-    /** Where the border holds several adapters, a token keeps the columns of its own. */
+    /** Where tokens may use different adapters, each keeps the columns of its own. */
     private void maskRows(Border low, Tensor u, java.util.function.Consumer<Step> record) {
-        if (low.mixed()) {
-            int[] adapterOfColumn = low.adapterOfColumn();
-            record.accept(
-                    Step.of(
-                                    "row_mask",
-                                    List.of(u, adapterOfRow),
-                                    List.of(u),
-                                    b -> b.rowMask().apply(u, adapterOfRow, adapterOfColumn))
-                            .markCheap());
-        }
+        adapterOfRow.ifPresent(
+                adapters -> {
+                    int[] adapterOfColumn = low.adapterOfColumn();
+                    record.accept(
+                            Step.of(
+                                            "row_mask",
+                                            List.of(u, adapters),
+                                            List.of(u),
+                                            b -> b.rowMask().apply(u, adapters, adapterOfColumn))
+                                    .markCheap());
+                });
     }
 
     private void backward(Gradients g, Tensor dy) {

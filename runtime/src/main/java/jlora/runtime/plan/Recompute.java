@@ -121,19 +121,15 @@ public record Recompute(Mode mode, long budget) {
             Set<Storage> made = new HashSet<>();
             source.writes().forEach(w -> made.add(w.storage()));
             for (Tensor write : t.step().writes()) {
-                boolean again = fromSaved && made.contains(write.storage());
-                onlyCheap.merge(write.storage(), again, Boolean::logicalAnd);
+                Storage s = write.storage();
+                // A storage with several writers (a product's input and its low-rank columns) is
+                // settled at its last.
+                if (onlyCheap.merge(s, fromSaved && made.contains(s), Boolean::logicalAnd)) {
+                    kept.remove(s);
+                } else if (saved.contains(s)) {
+                    kept.add(s);
+                }
             }
-            // A storage with several writers (a product's input and its low-rank columns) is
-            // settled at its last one.
-            onlyCheap.forEach(
-                    (s, yes) -> {
-                        if (yes) {
-                            kept.remove(s);
-                        } else if (saved.contains(s)) {
-                            kept.add(s);
-                        }
-                    });
         }
         return kept;
     }

@@ -6,6 +6,7 @@ import jlora.runtime.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,6 +30,13 @@ final class Schedule {
     private final Map<Storage, List<TracedStep>> producers = new HashMap<>();
     private final Set<Storage> available = new HashSet<>();
     private final Map<Storage, Integer> restarts = new HashMap<>();
+
+    /**
+     * What has been repeated, in the form it was repeated in: each step at most once for all its
+     * outputs.
+     */
+    private final Map<TracedStep, Step> repeated = new IdentityHashMap<>();
+
     private final Map<Storage, List<Interval>> lifetimes = new LinkedHashMap<>();
     private int backwardStart;
     private long recomputedFlops;
@@ -102,10 +110,18 @@ final class Schedule {
             return;
         }
         for (TracedStep producer : producers.get(storage)) {
-            Step step = producer.step();
-            if (step.replay().isPresent() && inputsAvailable(step.replay().get(), underway)) {
-                step = step.replay().get();
+            Step before = repeated.get(producer);
+            if (before != null && writes(before, storage)) {
+                continue;
             }
+            Step step =
+                    producer.step()
+                            .replay()
+                            .filter(
+                                    replay ->
+                                            writes(replay, storage)
+                                                    && inputsAvailable(replay, underway))
+                            .orElse(producer.step());
             for (Tensor read : step.reads()) {
                 materialize(read.storage(), underway);
             }
@@ -115,9 +131,14 @@ final class Schedule {
                 }
             }
             recomputedFlops += step.flops();
+            repeated.put(producer, step);
             steps.add(new TracedStep(step, TracedStep.Phase.BACKWARD, producer.layer()));
         }
         available.add(storage);
+    }
+
+    private static boolean writes(Step step, Storage storage) {
+        return step.writes().stream().anyMatch(w -> w.storage() == storage);
     }
 
     private boolean inputsAvailable(Step step, Set<Storage> underway) {

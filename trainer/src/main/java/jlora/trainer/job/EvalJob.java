@@ -53,6 +53,7 @@ public final class EvalJob implements AutoCloseable {
                         schedule.maxTokensPerBatch(),
                         schedule.maxSequencesPerBatch(),
                         schedule.maxTokensPerBatch(),
+                        model.blueprint().mixed(),
                         (inputs, longest) -> passes.evaluate(inputs, loss, longest));
         Backend backend = session.backend();
         try (MemoryArena arena = backend.allocate("plan", plans.largest().plan().arenaBytes());
@@ -88,7 +89,7 @@ public final class EvalJob implements AutoCloseable {
     /** One row at a time: all logits of a long row fill memory fast enough. */
     private MemorySegment logits(Example row, int longest, int vocabulary) {
         Batch batch = Batch.ofAllTokens(List.of(row));
-        StepInputs inputs = StepInputs.of(batch.tokens(), 1);
+        StepInputs inputs = StepInputs.of(batch.tokens(), 1, model.blueprint().mixed());
         Passes.Logits pass = passes.logits(inputs, batch.tokens());
         Backend backend = session.backend();
         MemorySegment padded =
@@ -98,7 +99,7 @@ public final class EvalJob implements AutoCloseable {
                         backend.allocate("batch inputs", Placement.bytes(inputs.storages()))) {
             pass.plan().bind(arena);
             StepMemory.place(inputs, inputArena);
-            StepMemory.upload(backend, inputs, batch, new float[] {0}, 0, 0);
+            StepMemory.upload(backend, inputs, batch, new float[2], 0, 0);
             pass.plan().run(backend);
             backend.download(
                     padded.asSlice(0, pass.logits().elements() * Float.BYTES), pass.logits());

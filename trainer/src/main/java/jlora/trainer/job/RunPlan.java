@@ -73,6 +73,7 @@ public final class RunPlan {
                                         e.tokens,
                                         e.sequences,
                                         e.longest,
+                                        blueprint.mixed(),
                                         (inputs, longest) ->
                                                 passes.evaluate(inputs, loss, longest)));
         long resident = residentItems(blueprint).stream().mapToLong(MemoryItem::bytes).sum();
@@ -82,6 +83,7 @@ public final class RunPlan {
                         train.tokens,
                         train.sequences,
                         train.longest,
+                        blueprint.mixed(),
                         (inputs, longest) -> passes.train(inputs, loss, longest, recompute));
         return new RunPlan(blueprint, loss, training, evaluation, accumulation);
     }

@@ -23,6 +23,7 @@ public final class BatchPlans {
     private final RowBuckets buckets;
     private final int maxSequences;
     private final long longest;
+    private final boolean mixed;
     private final Entry largest;
     private final Map<Integer, Entry> entries = new HashMap<>();
     private MemoryArena arena;
@@ -32,23 +33,26 @@ public final class BatchPlans {
      * @param maxTokens T of the largest batch
      * @param maxSequences S of the batch with the most sequences
      * @param longest tokens of the longest sequence
+     * @param mixed whether rows may use different adapters, or none
      * @param tracer from inputs and the longest sequence to a plan
      */
     public BatchPlans(
             int maxTokens,
             int maxSequences,
             long longest,
+            boolean mixed,
             BiFunction<StepInputs, Long, Plan> tracer) {
         this.tracer = tracer;
         this.buckets = new RowBuckets(maxTokens);
         this.maxSequences = maxSequences;
         this.longest = longest;
+        this.mixed = mixed;
         this.largest = trace(maxTokens);
         entries.put(maxTokens, largest);
     }
 
     private Entry trace(int tokens) {
-        StepInputs stepInputs = StepInputs.of(tokens, maxSequences);
+        StepInputs stepInputs = StepInputs.of(tokens, maxSequences, mixed);
         return new Entry(tracer.apply(stepInputs, Math.min(longest, tokens)), stepInputs);
     }
 

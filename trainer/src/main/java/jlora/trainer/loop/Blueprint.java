@@ -21,6 +21,11 @@ public record Blueprint(Model model, List<LoraAdapter> adapters, ParameterSet pa
         adapters = List.copyOf(adapters);
     }
 
+    /** True when a batch may mix adapters. */
+    public boolean mixed() {
+        return adapters.size() > 1;
+    }
+
     /** The base model alone, for inference. */
     public static Blueprint base(Model model) {
         return seal(model, Map.of(), false);

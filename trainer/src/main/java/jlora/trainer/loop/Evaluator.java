@@ -32,7 +32,7 @@ public final class Evaluator {
     public Result run() {
         double sum = 0;
         long tokens = 0;
-        float[] one = new float[Math.max(1, session.blueprint().adapters().size())];
+        float[] one = new float[Math.max(1, session.blueprint().adapters().size()) + 1];
         java.util.Arrays.fill(one, 1);
         for (int i = 0; i < data.batchesPerEpoch(); i++) {
             Batch batch = data.batch(new DataPosition(0, i));

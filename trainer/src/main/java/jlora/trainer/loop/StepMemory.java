@@ -21,8 +21,8 @@ public final class StepMemory {
     }
 
     /**
-     * @param lossScale what the loss of each trained token counts, by adapter; adapter −1 counts as
-     *     the first
+     * @param lossScale what the loss of each trained token counts, by adapter: that of adapter i at
+     *     i + 1, and at 0 that of tokens without one
      * @param seed of dropout
      * @param microBatch number of the micro-batch in the run, for dropout
      */
@@ -36,7 +36,16 @@ public final class StepMemory {
         Batch padded = batch.padTo((int) inputs.tokens(), (int) inputs.sequences());
         float[] scale = new float[padded.capacityRows()];
         for (int t = 0; t < batch.tokens(); t++) {
-            scale[t] = lossScale[Math.max(0, padded.adapterOfRow()[t])];
+            int adapter = padded.adapterOfRow()[t];
+            if (adapter != 0 && !inputs.mixed()) {
+                throw new IllegalArgumentException(
+                        "token "
+                                + t
+                                + " uses adapter "
+                                + adapter
+                                + " in a plan whose tokens all use the first");
+            }
+            scale[t] = lossScale[adapter + 1];
         }
         backend.upload(inputs.ids(), MemorySegment.ofArray(padded.ids()));
         backend.upload(inputs.positions(), MemorySegment.ofArray(padded.positions()));

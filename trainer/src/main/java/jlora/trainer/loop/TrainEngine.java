@@ -21,7 +21,8 @@ import java.util.List;
  *
  * <p>The loss of a step is the mean over the trained tokens of all its micro-batches, as in
  * Transformers. In a batch that mixes adapters each adapter's mean is over its own tokens, and the
- * loss is their sum, so every adapter trains as it would alone.
+ * loss is their sum, so every adapter trains as it would alone. Rows without an adapter take no
+ * part.
  */
 public final class TrainEngine {
     /**
@@ -111,18 +112,18 @@ public final class TrainEngine {
         return new StepResult(loss, gradNorms);
     }
 
-    /** 1 / trained tokens of the step, by adapter. */
+    /** 1 / trained tokens of the step, by adapter; 0 for rows without one, which train nothing. */
     private float[] lossScale(List<Batch> microBatches) {
-        long[] trained = new long[adapters];
+        long[] trained = new long[adapters + 1];
         for (Batch batch : microBatches) {
             for (int t = 0; t < batch.tokens(); t++) {
                 if (batch.targets()[t] >= 0) {
-                    trained[Math.max(0, batch.adapterOfRow()[t])]++;
+                    trained[batch.adapterOfRow()[t] + 1]++;
                 }
             }
         }
-        float[] scale = new float[adapters];
-        for (int i = 0; i < adapters; i++) {
+        float[] scale = new float[adapters + 1];
+        for (int i = 1; i < scale.length; i++) {
             scale[i] = trained[i] == 0 ? 0 : 1f / trained[i];
         }
         return scale;
