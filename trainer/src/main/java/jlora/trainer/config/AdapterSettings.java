@@ -10,10 +10,11 @@ import java.util.Optional;
 /** The low-rank adapters of a run: PEFT's LoraConfig with {@code lora_} before its names. */
 public record AdapterSettings(
         @Key(
+                        also = {"r"},
                         doc = "Rank of the adapters.",
                         value = "8",
                         bounds = "[1, 65536]",
-                        aka = {"r", "rank", "lora_rank", "lora_dim"})
+                        aka = {"rank", "lora_rank", "lora_dim"})
                 int loraR,
         @Key(
                         doc =
@@ -31,6 +32,7 @@ public record AdapterSettings(
                         aka = {"dropout"})
                 double loraDropout,
         @Key(
+                        also = {"target_modules"},
                         doc =
                                 "Modules that get an adapter: a list of names (equal to a module's"
                                     + " path or to its last parts), all-linear (every linear layer"
@@ -41,9 +43,14 @@ public record AdapterSettings(
                                         + " c_attn in GPT-2",
                         aka = {"lora_target_linear", "lora_modules"})
                 Optional<ModuleNames> loraTargetModules,
-        @Key(doc = "Modules left out of the targets: a list of names or one regular expression.")
+        @Key(
+                        also = {"exclude_modules"},
+                        doc =
+                                "Modules left out of the targets: a list of names or one regular"
+                                    + " expression.")
                 Optional<ModuleNames> loraExcludeModules,
         @Key(
+                        also = {"layers_to_transform"},
                         doc =
                                 "Indices of the layers that get adapters; others stay as they are."
                                         + " Not together with a regular expression as"
@@ -52,12 +59,14 @@ public record AdapterSettings(
                         bounds = "[0, 65536]")
                 Optional<List<Integer>> loraLayersToTransform,
         @Key(
+                        also = {"layers_pattern"},
                         doc =
                                 "Names of the module lists that lora_layers_to_transform counts in,"
                                         + " where the model has an unusual one.",
                         derived = "the architecture's layer list")
                 Optional<List<String>> loraLayersPattern,
         @Key(
+                        also = {"rank_pattern"},
                         doc =
                                 "Ranks for some modules: module name or regular expression to rank;"
                                         + " the first that matches the end of the path wins over"
@@ -66,24 +75,26 @@ public record AdapterSettings(
                         bounds = "[1, 65536]")
                 Map<String, Integer> loraRankPattern,
         @Key(
+                        also = {"alpha_pattern"},
                         doc = "Alphas for some modules, as lora_rank_pattern.",
                         value = "{}",
                         bounds = "(0, inf)")
                 Map<String, Double> loraAlphaPattern,
         @Key(
+                        also = {"lora_use_rslora"},
                         doc =
                                 "Scale by lora_alpha / √lora_r (rank-stabilised LoRA) instead of"
                                         + " lora_alpha / lora_r.",
                         value = "false",
-                        aka = {"lora_use_rslora", "rslora"})
+                        aka = {"rslora"})
                 boolean useRslora,
         @Key(
+                        also = {"lora_init_weights", "lora_init_lora_weights"},
                         doc =
                                 "How A starts: true (Kaiming-uniform, PEFT's default) or gaussian."
                                         + " B starts at zero either way, so the first step sees the"
                                         + " base model.",
-                        value = "true",
-                        aka = {"lora_init_weights"})
+                        value = "true")
                 LoraInit initLoraWeights) {
     public AdapterSettings {
         loraLayersToTransform = loraLayersToTransform.map(List::copyOf);

@@ -22,6 +22,7 @@ final class ConfigLoader {
                                         new Raw.Mapping(
                                                 Map.of(),
                                                 new Place("command line", 0, workingFolder)));
+        useCanonicalNames(root);
         Overrides.apply(overrides, workingFolder, root);
         List<String> problems = new ArrayList<>();
         String help = "'jlora train --help' lists the keys";
@@ -53,6 +54,25 @@ final class ConfigLoader {
             throw JloraException.usage(String.join("\n", problems));
         }
         return config;
+    }
+
+    private static void useCanonicalNames(Raw.Mapping root) {
+        for (Map.Entry<String, Raw.Entry> entry : List.copyOf(root.entries().entrySet())) {
+            String name = RunConfig.canonical(entry.getKey());
+            if (name.equals(entry.getKey())) {
+                continue;
+            }
+            Raw.Entry value = root.entries().remove(entry.getKey());
+            if (root.entries().putIfAbsent(name, value) != null) {
+                throw JloraException.usage(
+                        value.keyPlace()
+                                + ": "
+                                + entry.getKey()
+                                + " is another name of "
+                                + name
+                                + ", which is given too; keep one of them");
+            }
+        }
     }
 
     /** The defaults that depend on other keys: {@link Key#derived} says the same in words. */

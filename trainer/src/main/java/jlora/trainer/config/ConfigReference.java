@@ -39,7 +39,7 @@ public final class ConfigReference {
                 file's folder, those on the command line from the working folder. An unknown key is an error.
 
                 Names and meanings are those of Transformers' `TrainingArguments`, TRL's `SFTConfig` and PEFT's
-                `LoraConfig` (with `lora_` in front), and so are the defaults, but for these:
+                `LoraConfig` (with `lora_` in front, or without), and so are the defaults, but for these:
 
                 - `learning_rate` is 2e-4 with method lora. TRL's 2e-5 is meant for training every weight, and is what
                   method full uses here; adapters want about ten times as much. (Transformers has 5e-5.)
@@ -62,7 +62,12 @@ public final class ConfigReference {
             for (Keys.Info info : Keys.of(section).all()) {
                 out.append("| `").append(info.name()).append("` | ").append(cell(form(info)));
                 out.append(" | ").append(cell(markdownDefault(info)));
-                out.append(" | ").append(cell(info.key().doc())).append(" |\n");
+                out.append(" | ").append(cell(info.key().doc()));
+                if (info.key().also().length > 0) {
+                    out.append(" Also `").append(String.join("`, `", info.key().also()));
+                    out.append("`.");
+                }
+                out.append(" |\n");
             }
         }
         return out.toString();

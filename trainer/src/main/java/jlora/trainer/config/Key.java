@@ -34,6 +34,11 @@ public @interface Key {
     boolean required() default false;
 
     /**
+     * The key's name in PEFT's LoraConfig or another of the field's configurations: accepted too.
+     */
+    String[] also() default {};
+
+    /**
      * Spellings of other tools that mean this key: never accepted, only used to suggest the right
      * name.
      */

@@ -85,7 +85,7 @@ final class Overrides {
      */
     private static List<String> path(String name) {
         String[] parts = name.replaceAll("\\[(\\d+)]", ".$1").split("\\.", 2);
-        String first = parts[0].replace('-', '_');
+        String first = RunConfig.canonical(parts[0].replace('-', '_'));
         if (parts.length == 1) {
             return List.of(first);
         }

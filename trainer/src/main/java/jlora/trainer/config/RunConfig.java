@@ -3,6 +3,7 @@ package jlora.trainer.config;
 import jlora.runtime.JloraException;
 
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -70,6 +71,16 @@ public record RunConfig(
     /** The names of the keys of one group. */
     public static List<String> keyNames(Class<? extends Record> section) {
         return Keys.of(section).all().stream().map(Keys.Info::name).toList();
+    }
+
+    private static final Map<String, String> ALSO =
+            KEYS.values().stream()
+                    .flatMap(k -> Arrays.stream(k.key().also()).map(a -> Map.entry(a, k.name())))
+                    .collect(Collectors.toMap(Map.Entry::getKey, Map.Entry::getValue));
+
+    /** The name under which a key is kept, whichever of its accepted names is written. */
+    static String canonical(String name) {
+        return ALSO.getOrDefault(name, name);
     }
 
     static Optional<Keys.Info> key(String name) {

@@ -443,4 +443,18 @@ class ConfigLoaderTest {
                                         ByteSize.parse(size.toString()),
                                         size::toString));
     }
+
+    @Test
+    void acceptsPeftsOwnNamesOfAdapterKeys() throws IOException {
+        RunConfig config = yaml("r: 4\ntarget_modules: [c_attn]\nrank_pattern: {c_attn: 2}\n");
+        assertEquals(4, config.adapter().loraR());
+        assertEquals(Map.of("c_attn", 2), config.adapter().loraRankPattern());
+        assertTrue(config.isSet("lora_target_modules"));
+    }
+
+    @Test
+    void refusesAKeyUnderTwoNames() {
+        JloraException e = assertThrows(JloraException.class, () -> yaml("lora_r: 4\nr: 4\n"));
+        assertTrue(e.getMessage().contains("r is another name of lora_r"), e.getMessage());
+    }
 }
