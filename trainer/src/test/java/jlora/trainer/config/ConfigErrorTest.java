@@ -56,7 +56,6 @@ class ConfigErrorTest {
                 "lora_aplha|lora_alpha",
                 "gradient_acumulation_step|gradient_accumulation_steps",
                 "max_seq_length|max_length",
-                "target_modules|lora_target_modules",
                 "lora_rank|lora_r",
                 "lr|learning_rate",
                 "Seed|seed",
