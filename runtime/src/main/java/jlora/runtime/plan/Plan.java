@@ -5,6 +5,7 @@ import jlora.runtime.plan.Schedule.Interval;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 
+import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -39,7 +40,8 @@ public final class Plan {
 
     private final List<TracedStep> steps;
     private final MemoryPlanner.Layout layout;
-    private final Map<Part, Long> parts;
+    private final Map<Part, Long> parts = new EnumMap<>(Part.class);
+    private final Map<Part, Long> largest = new EnumMap<>(Part.class);
     private final String recomputed;
     private final long flops;
     private final long recomputedFlops;
@@ -48,7 +50,11 @@ public final class Plan {
     Plan(Schedule schedule, MemoryPlanner.Layout layout, String recomputed) {
         this.steps = List.copyOf(schedule.steps());
         this.layout = layout;
-        this.parts = parts(schedule, layout);
+        Map<Part, long[]> history = history(schedule);
+        history.forEach((part, bytes) -> parts.put(part, bytes[layout.peakStep()]));
+        history.forEach((part, bytes) -> largest.put(part, Arrays.stream(bytes).max().orElse(0)));
+        parts.put(Part.GAPS, layout.bytes() - layout.lowerBound());
+        largest.put(Part.GAPS, parts.get(Part.GAPS));
         this.recomputed = recomputed;
         this.flops = steps.stream().mapToLong(t -> t.step().flops()).sum();
         this.recomputedFlops = schedule.recomputedFlops();
@@ -72,6 +78,11 @@ public final class Plan {
     /** What fills the arena at its fullest step; the values add up to {@link #arenaBytes}. */
     public Map<Part, Long> parts() {
         return parts;
+    }
+
+    /** The most bytes of each part at any step: parts that peak at different steps share bytes. */
+    public Map<Part, Long> largestParts() {
+        return largest;
     }
 
     /** What is computed a second time instead of being saved, in words. */
@@ -120,30 +131,25 @@ public final class Plan {
         }
     }
 
-    private static Map<Part, Long> parts(Schedule schedule, MemoryPlanner.Layout layout) {
-        Map<Part, Long> parts = new EnumMap<>(Part.class);
+    /** Bytes of each part at each step. */
+    private static Map<Part, long[]> history(Schedule schedule) {
+        Map<Part, long[]> history = new EnumMap<>(Part.class);
         for (Part part : Part.values()) {
-            parts.put(part, 0L);
+            history.put(part, new long[schedule.steps().size() + 1]);
         }
         int boundary = schedule.backwardStart();
         schedule.lifetimes()
                 .forEach(
                         (storage, lifetime) -> {
-                            for (Interval interval : lifetime) {
-                                if (interval.first() <= layout.peakStep()
-                                        && layout.peakStep() <= interval.last()) {
-                                    boolean saved =
-                                            interval.first() < boundary
-                                                    && interval.last() >= boundary;
-                                    parts.merge(
-                                            part(storage, saved),
-                                            MemoryArena.align(storage.bytes()),
-                                            Long::sum);
+                            for (Interval i : lifetime) {
+                                boolean saved = i.first() < boundary && i.last() >= boundary;
+                                long[] bytes = history.get(part(storage, saved));
+                                for (int step = i.first(); step <= i.last(); step++) {
+                                    bytes[step] += MemoryArena.align(storage.bytes());
                                 }
                             }
                         });
-        parts.put(Part.GAPS, layout.bytes() - layout.lowerBound());
-        return parts;
+        return history;
     }
 
     private static Part part(Storage storage, boolean saved) {

@@ -47,7 +47,7 @@ public record AdapterSettings(
                         also = {"exclude_modules"},
                         doc =
                                 "Modules left out of the targets: a list of names or one regular"
-                                    + " expression.")
+                                        + " expression.")
                 Optional<ModuleNames> loraExcludeModules,
         @Key(
                         also = {"layers_to_transform"},

@@ -36,7 +36,14 @@ public final class PlanTable {
                 100.0 * trained() / model.weights().elements());
         line(out, "  %-34s %14s", "memory", "");
         for (MemoryItem item : plan.items()) {
-            line(out, "    %-32s %14s", item.name(), Bytes.text(item.bytes()));
+            line(
+                    out,
+                    "    %-32s %14s%s",
+                    item.name(),
+                    Bytes.text(item.bytes()),
+                    item.most() > item.bytes()
+                            ? "  (" + Bytes.text(item.most()) + " at another time)"
+                            : "");
         }
         line(out, "    %-32s %14s", "total", Bytes.text(plan.totalBytes()));
         line(
@@ -90,7 +97,10 @@ public final class PlanTable {
         root.put("trained_parameters", trained());
         ArrayNode memory = root.putArray("memory");
         for (MemoryItem item : plan.items()) {
-            memory.addObject().put("name", item.name()).put("bytes", item.bytes());
+            memory.addObject()
+                    .put("name", item.name())
+                    .put("bytes", item.bytes())
+                    .put("most_bytes", item.most());
         }
         root.put("total_bytes", plan.totalBytes());
         root.put("device", device.name());

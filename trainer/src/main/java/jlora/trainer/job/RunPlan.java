@@ -160,7 +160,11 @@ public final class RunPlan {
         items.add(new MemoryItem("batch inputs", inputBytes()));
         Plan plan = microBatch();
         for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {
-            items.add(new MemoryItem(part.getKey().label(), part.getValue()));
+            items.add(
+                    new MemoryItem(
+                            part.getKey().label(),
+                            part.getValue(),
+                            plan.largestParts().get(part.getKey())));
         }
         if (arenaBytes() > plan.arenaBytes()) {
             items.add(
