@@ -10,6 +10,7 @@ import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
@@ -57,6 +58,8 @@ public interface Backend extends AutoCloseable {
     AdamWKernel adamW();
 
     PublishKernel publish();
+
+    MergeKernel merge();
 
     /** Zeroed memory of this device. */
     MemoryArena allocate(String label, long bytes);

@@ -130,6 +130,10 @@ public final class Linear {
         bordersIgnored = ignore;
     }
 
+    public boolean bordersIgnored() {
+        return bordersIgnored;
+    }
+
     /** y [T,N] of x [T,K]. */
     public Tensor apply(Trace trace, Tensor x, StepInputs inputs) {
         Optional<Border> border = bordersIgnored ? Optional.empty() : weight.border();

@@ -11,6 +11,7 @@ import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
@@ -60,6 +61,8 @@ public final class OpStems {
             new OpStem<>("adamw", Backend::adamW, AdamWCase::all, AdamWCase::speed);
     public static final OpStem<PublishKernel> PUBLISH =
             new OpStem<>("publish", Backend::publish, PublishCase::all, PublishCase::speed);
+    public static final OpStem<MergeKernel> MERGE =
+            new OpStem<>("merge", Backend::merge, MergeCase::all, MergeCase::speed);
 
     public static final List<OpStem<?>> ALL =
             List.of(
@@ -77,7 +80,8 @@ public final class OpStems {
                     LINEAR_CROSS_ENTROPY,
                     GRAD_NORM,
                     ADAMW,
-                    PUBLISH);
+                    PUBLISH,
+                    MERGE);
 
     private OpStems() {}
 }

@@ -18,6 +18,7 @@ import picocli.CommandLine.Spec;
             PlanCommand.class,
             EvalCommand.class,
             GenerateCommand.class,
+            MergeCommand.class,
             InspectCommand.class,
             DoctorCommand.class,
             ConfigCommand.class

@@ -1,6 +1,7 @@
 package jlora.trainer.job;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.adapter.lora.LoraMerge;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Decoder;
 import jlora.runtime.model.Model;
@@ -32,13 +33,32 @@ public final class TextGeneration implements AutoCloseable {
         this.owner = owner;
     }
 
-    /** Loads the model that a configuration names. */
+    /**
+     * Loads the model that a configuration names.
+     *
+     * @param merged add the adapter to the weights, instead of beside them
+     */
     public static TextGeneration open(RunConfig config, Backend backend, boolean merged) {
+        if (merged && config.model().adapterNameOrPath().isEmpty()) {
+            throw JloraException.usage(
+                    "--merged needs an adapter to merge; give adapter_name_or_path.");
+        }
         Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath().orElseThrow());
         try {
             RunModel run = RunModel.forInference(config, RunModel.dtype(config, false));
             Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
             Session session = run.open(backend, loss);
+            try {
+                if (merged) {
+                    // Never taken off again here, so the record of how to is let go at once.
+                    run.blueprint()
+                            .adapters()
+                            .forEach(a -> LoraMerge.merge(backend, run.model(), a).close());
+                }
+            } catch (RuntimeException | Error e) {
+                session.close();
+                throw e;
+            }
             return new TextGeneration(backend, run.model(), tokenizer, session);
         } catch (RuntimeException | Error e) {
             tokenizer.close();

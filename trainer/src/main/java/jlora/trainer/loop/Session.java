@@ -1,10 +1,12 @@
 package jlora.trainer.loop;
 
 import jlora.runtime.adapter.lora.LoraAdapter;
+import jlora.runtime.adapter.lora.LoraFactors;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.HostValues;
 import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
@@ -90,20 +92,27 @@ public final class Session implements AutoCloseable {
 
     /** Sets an adapter's values: borders, and masters where it is trained. */
     public void setAdapter(LoraAdapter adapter, AdapterValues values) {
-        ParameterSet parameters = blueprint.parameters();
+        Map<String, LoraFactors> factors = new HashMap<>();
         for (LoraAdapter.Module module : adapter.modules()) {
             AdapterValues.Pair pair = values.modules().get(module.module());
-            set(parameters, module.a(), pair.a());
-            set(parameters, module.b(), pair.b());
+            factors.put(
+                    module.module(),
+                    new LoraFactors(
+                            module.spec().rank(), module.spec().scale(), pair.a(), pair.b()));
+        }
+        adapter.switchTo(backend, factors);
+        for (LoraAdapter.Module module : adapter.modules()) {
+            AdapterValues.Pair pair = values.modules().get(module.module());
+            setMaster(module.a(), pair.a());
+            setMaster(module.b(), pair.b());
         }
     }
 
-    private void set(ParameterSet parameters, Parameter parameter, float[] values) {
-        Tensor master = parameters.master(parameter);
+    private void setMaster(Parameter parameter, float[] values) {
+        Tensor master = blueprint.parameters().master(parameter);
         if (master != null) {
             backend.upload(master, MemorySegment.ofArray(values));
         }
-        HostValues.write(backend, parameter.value(), values, parameter.scale());
     }
 
     /** An adapter's values as they are now: the f32 masters; it must be trained. */

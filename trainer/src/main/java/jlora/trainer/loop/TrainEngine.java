@@ -88,6 +88,7 @@ public final class TrainEngine {
      * @param number of the optimizer step, from 1, for AdamW's bias correction
      */
     public StepResult step(StepBatches batches, long number, double learningRate) {
+        session.blueprint().adapters().forEach(adapter -> adapter.requireUnmerged("trained"));
         Backend backend = session.backend();
         float[] scale = lossScale(batches.microBatches());
         double loss = 0;

@@ -1,8 +1,11 @@
 package jlora.runtime.adapter.lora;
 
+import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.op.Border;
+import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.HostValues;
 import jlora.runtime.weight.Parameter;
 
 import java.util.ArrayList;
@@ -64,6 +67,11 @@ public final class LoraAdapter {
             return parameters().get(1);
         }
 
+        /** The rows of the (possibly fused) weight that the module consists of, [out,in]. */
+        Tensor weight() {
+            return linear.weight().weight().rows(border().outFrom(), border().b().rows());
+        }
+
         private List<Parameter> parameters() {
             if (parameters.isEmpty()) {
                 Border.Block border = border();
@@ -79,6 +87,7 @@ public final class LoraAdapter {
     private final String name;
     private final int index;
     private final List<Module> modules;
+    private boolean merged;
 
     private LoraAdapter(String name, int index, List<Module> modules) {
         this.name = name;
@@ -149,6 +158,60 @@ public final class LoraAdapter {
                             fused.forEach(m -> all.add(m.b()));
                         });
         return all;
+    }
+
+    /** True while a {@link LoraMerge} holds this adapter in the weights. */
+    public boolean merged() {
+        return merged;
+    }
+
+    void merged(boolean now) {
+        merged = now;
+    }
+
+    /** Fails while the adapter is merged: its borders must stay what they were. */
+    public void requireUnmerged(String action) {
+        if (merged) {
+            throw new IllegalStateException(
+                    "adapter '"
+                            + name
+                            + "' is merged into the weights and cannot be "
+                            + action
+                            + "; unmerge it first");
+        }
+    }
+
+    /**
+     * Puts another adapter into this one's borders; no weight is touched. The other adapter may
+     * have a lower rank, another scale, and fewer modules: what it does not have is zero.
+     *
+     * @param values by module path; checked, all of them, before anything is written
+     */
+    public void switchTo(Backend backend, Map<String, LoraFactors> values) {
+        requireUnmerged("switched");
+        Map<String, LoraFactors> open = new LinkedHashMap<>(values);
+        for (Module m : modules) {
+            LoraFactors factors = open.remove(m.module);
+            if (factors != null) {
+                factors.requireFit(m.module, m.border());
+            }
+        }
+        if (!open.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "adapter '" + name + "' has no modules " + open.keySet());
+        }
+        for (Module m : modules) {
+            Border.Block border = m.border();
+            LoraFactors factors = values.getOrDefault(m.module, LoraFactors.NONE);
+            int rank = (int) border.a().rows();
+            HostValues.write(
+                    backend, border.a(), factors.paddedA(rank, (int) border.a().cols()), 1);
+            HostValues.write(
+                    backend,
+                    border.b(),
+                    factors.paddedB(rank, (int) border.b().rows()),
+                    factors.scale());
+        }
     }
 
     /** Trained elements. */

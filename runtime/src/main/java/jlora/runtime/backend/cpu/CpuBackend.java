@@ -13,6 +13,7 @@ import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
@@ -47,6 +48,7 @@ public final class CpuBackend implements Backend {
     private final GradNormKernel gradNorm;
     private final AdamWKernel adamW;
     private final PublishKernel publish;
+    private final MergeKernel merge;
 
     public CpuBackend(CpuOptions options) {
         this.options = options;
@@ -67,6 +69,7 @@ public final class CpuBackend implements Backend {
         this.gradNorm = new CpuGradNorm(pool);
         this.adamW = new CpuAdamW(pool);
         this.publish = new CpuPublish(pool);
+        this.merge = new CpuMerge(pool);
     }
 
     @Override
@@ -165,6 +168,11 @@ public final class CpuBackend implements Backend {
     @Override
     public PublishKernel publish() {
         return publish;
+    }
+
+    @Override
+    public MergeKernel merge() {
+        return merge;
     }
 
     @Override

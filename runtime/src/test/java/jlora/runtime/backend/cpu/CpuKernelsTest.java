@@ -43,7 +43,8 @@ final class CpuKernelsTest {
                         cases(OpStems.ROW_MASK, CpuRowMask::new),
                         cases(OpStems.GRAD_NORM, CpuGradNorm::new),
                         cases(OpStems.ADAMW, CpuAdamW::new),
-                        cases(OpStems.PUBLISH, CpuPublish::new))
+                        cases(OpStems.PUBLISH, CpuPublish::new),
+                        cases(OpStems.MERGE, CpuMerge::new))
                 .flatMap(stream -> stream);
     }
 

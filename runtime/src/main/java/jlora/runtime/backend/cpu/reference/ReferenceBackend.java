@@ -11,6 +11,7 @@ import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
@@ -41,6 +42,7 @@ public final class ReferenceBackend implements Backend {
     private final GradNormKernel gradNorm = new ReferenceGradNorm();
     private final AdamWKernel adamW = new ReferenceAdamW();
     private final PublishKernel publish = new ReferencePublish();
+    private final MergeKernel merge = new ReferenceMerge();
 
     @Override
     public String describe() {
@@ -120,6 +122,11 @@ public final class ReferenceBackend implements Backend {
     @Override
     public PublishKernel publish() {
         return publish;
+    }
+
+    @Override
+    public MergeKernel merge() {
+        return merge;
     }
 
     @Override

@@ -1,4 +1,4 @@
-package jlora.trainer.loop;
+package jlora.runtime.weight;
 
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.Bf16;
@@ -8,11 +8,11 @@ import jlora.runtime.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 
 /** Moves f32 values between host arrays and tensors of any float type. */
-final class HostValues {
+public final class HostValues {
     private HostValues() {}
 
     /** to = scale · values, rounded to the tensor's type. */
-    static void write(Backend backend, Tensor to, float[] values, float scale) {
+    public static void write(Backend backend, Tensor to, float[] values, float scale) {
         if (values.length != to.elements()) {
             throw new IllegalArgumentException(values.length + " values for " + to.describe());
         }
@@ -31,7 +31,8 @@ final class HostValues {
         backend.upload(to, MemorySegment.ofArray(rounded));
     }
 
-    static float[] read(Backend backend, Tensor from) {
+    /** A tensor's values, widened to f32. */
+    public static float[] read(Backend backend, Tensor from) {
         float[] values = new float[Math.toIntExact(from.elements())];
         if (from.dtype() == DType.F32) {
             backend.download(MemorySegment.ofArray(values), from);

@@ -1,0 +1,47 @@
+package jlora.trainer.cli;
+
+import jlora.trainer.config.Purpose;
+import jlora.trainer.config.RunConfig;
+import jlora.trainer.job.Bytes;
+import jlora.trainer.job.MergeJob;
+
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+import java.io.PrintWriter;
+import java.util.Locale;
+
+@Command(
+        name = "merge",
+        description =
+                "Adds the adapter in adapter_name_or_path to the model in model_name_or_path and"
+                        + " writes the model that results to output_dir, for programs that know no"
+                        + " adapters.",
+        mixinStandardHelpOptions = true)
+final class MergeCommand implements Runnable {
+    @Mixin private RunOptions run;
+
+    @Spec private CommandSpec spec;
+
+    @Override
+    public void run() {
+        RunConfig config = run.load(Purpose.MERGE);
+        MergeJob.Result result =
+                MergeJob.run(
+                        config.model().modelNameOrPath().orElseThrow(),
+                        config.model().adapterNameOrPath().orElseThrow(),
+                        config.output().outputDir().orElseThrow(),
+                        config.output().overwrite());
+        PrintWriter out = spec.commandLine().getOut();
+        result.notices().forEach(notice -> out.println("note: " + notice));
+        out.printf(
+                Locale.ROOT,
+                "Merged %d modules; %d tensors, %s, in %s%n",
+                result.modules(),
+                result.tensors(),
+                Bytes.text(result.bytes()),
+                result.output());
+    }
+}

@@ -1,0 +1,121 @@
+package jlora.trainer.job;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+import jlora.runtime.adapter.lora.LoraSpec;
+import jlora.runtime.io.HuggingFaceFolder;
+import jlora.runtime.io.ModelLoader;
+import jlora.runtime.io.PeftFolder;
+import jlora.runtime.io.SafetensorsEntry;
+import jlora.runtime.io.SafetensorsWriter;
+import jlora.runtime.model.Model;
+import jlora.runtime.model.Models;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.weight.CheckpointTensor;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Merges an adapter folder into a model folder and writes the model that results, for programs that
+ * know no adapters: the same files, the same tensor names, types and shards. Weights stream
+ * through; memory stays small whatever the model.
+ */
+public final class MergeJob {
+    /**
+     * What was written.
+     *
+     * @param modules merged modules
+     * @param tensors of the whole model
+     * @param bytes of all tensors
+     * @param notices what the user should know, one sentence each
+     */
+    public record Result(Path output, int modules, int tensors, long bytes, List<String> notices) {
+        public Result {
+            notices = List.copyOf(notices);
+        }
+    }
+
+    private final HuggingFaceFolder base;
+    private final Map<String, MergedWeight> merged = new LinkedHashMap<>();
+
+    private MergeJob(HuggingFaceFolder base) {
+        this.base = base;
+    }
+
+    /**
+     * Writes the merged model; output appears whole or not at all. An adapter for another base is
+     * exit code 3, NaN or infinity in a factor, a weight or a sum 5, an output folder that holds
+     * something 2.
+     *
+     * @param overwrite replace the model that the output folder holds; its other files stay
+     */
+    public static Result run(Path baseFolder, Path adapterFolder, Path output, boolean overwrite) {
+        ModelFolder target =
+                ModelFolder.check(output, overwrite, List.of(baseFolder, adapterFolder));
+        try (HuggingFaceFolder base = HuggingFaceFolder.open(baseFolder);
+                PeftFolder adapter = PeftFolder.open(adapterFolder)) {
+            MergeJob job = new MergeJob(base);
+            job.plan(adapter);
+            List<String> notices = new ArrayList<>();
+            adapter.baseFingerprint()
+                    .filter(print -> !print.equals(base.fingerprint()))
+                    .ifPresent(
+                            print ->
+                                    notices.add(
+                                            adapterFolder
+                                                    + " was trained on weights that differ from"
+                                                    + " those of "
+                                                    + baseFolder
+                                                    + ", though their shapes agree."));
+            target.write(folder -> job.write(baseFolder, folder));
+            long bytes = base.tensors().values().stream().mapToLong(t -> t.data().byteSize()).sum();
+            return new Result(output, job.merged.size(), base.tensors().size(), bytes, notices);
+        }
+    }
+
+    /** Finds every target in the checkpoint and checks the adapter, before anything is written. */
+    private void plan(PeftFolder adapter) {
+        ObjectNode config = base.config();
+        Path file = HuggingFaceFolder.configFile(base.path());
+        Model model = Models.create(file.toString(), config, DType.F32);
+        model.weights().seal();
+        Map<String, LoraSpec> specs = adapter.check(RunModel.features(model));
+        Map<String, SafetensorsEntry> entries = ModelLoader.match(model, base);
+        Map<String, CheckpointTensor> tensors = new LinkedHashMap<>();
+        model.weights().checkpoint().forEach(t -> tensors.put(t.name(), t));
+        specs.forEach(
+                (module, spec) -> {
+                    String name = module + ".weight";
+                    SafetensorsEntry entry = entries.get(name);
+                    MergedWeight weight =
+                            new MergedWeight(
+                                    entry,
+                                    adapter.modules().get(module),
+                                    spec,
+                                    tensors.get(name).transposed());
+                    weight.requireFinite();
+                    merged.put(entry.name(), weight);
+                });
+    }
+
+    private void write(Path from, Path to) {
+        Map<Path, SafetensorsWriter> files = new TreeMap<>();
+        for (SafetensorsEntry entry : base.tensors().values()) {
+            SafetensorsWriter writer =
+                    files.computeIfAbsent(entry.file(), f -> new SafetensorsWriter());
+            MergedWeight weight = merged.get(entry.name());
+            if (weight == null) {
+                writer.tensor(entry.name(), entry.type(), entry.shape(), entry.data());
+            } else {
+                writer.tensor(entry.name(), entry.type(), entry.shape(), weight::writeTo);
+            }
+        }
+        files.forEach((file, writer) -> writer.write(to.resolve(file.getFileName())));
+        ModelFolder.copyDescription(from, to);
+    }
+}
