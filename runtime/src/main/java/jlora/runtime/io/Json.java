@@ -1,5 +1,6 @@
 package jlora.runtime.io;
 
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -202,10 +203,14 @@ public final class Json {
     /**
      * The first clause of a parser's message: what is wrong, without its advice on parser settings.
      */
-    static String cause(JsonProcessingException e) {
+    public static String cause(JacksonException e) {
         String text = e.getOriginalMessage();
         int end = text.indexOf('\n');
-        text = end < 0 ? text : text.substring(0, end);
+        // Where the unfinished object began is told in words of the parser's own settings.
+        text =
+                (end < 0 ? text : text.substring(0, end))
+                        .replaceAll(
+                                " \\((for \\w+ starting|start marker) at \\[Source:.*?]\\)", "");
         StringBuilder safe = new StringBuilder();
         for (int i = 0; i < text.length() && i < 160; i++) {
             char c = text.charAt(i);

@@ -57,6 +57,7 @@ final class EvalCommand implements Runnable {
                 node.put("eval_loss", result.loss());
                 node.put("eval_perplexity", result.perplexity());
                 node.put("eval_tokens", result.tokens());
+                logits.ifPresent(file -> node.put("logits", file.toString()));
                 out.println(new String(Json.pretty(node), StandardCharsets.UTF_8));
             } else {
                 out.printf(
@@ -65,8 +66,8 @@ final class EvalCommand implements Runnable {
                         result.loss(),
                         result.perplexity(),
                         result.tokens());
+                logits.ifPresent(file -> out.println("logits in " + file));
             }
-            logits.ifPresent(file -> out.println("logits in " + file));
         }
     }
 }

@@ -65,8 +65,23 @@ final class Requirements {
                                         "adapter_name_or_path",
                                         p,
                                         "give the folder of a PEFT adapter"));
+        if (purpose == Purpose.TRAIN || purpose == Purpose.MERGE) {
+            notTheModel(config, model);
+        }
         files(config, "datasets", data.datasets());
         files(config, "eval_datasets", data.evalDatasets());
+    }
+
+    /** Results among the base model's files would replace it, or be taken for a part of it. */
+    private static void notTheModel(RunConfig config, Path model) {
+        Path output = config.output().outputDir().orElseThrow().toAbsolutePath().normalize();
+        if (output.equals(model.toAbsolutePath().normalize())) {
+            throw JloraException.usage(
+                    prefix(config, "output_dir")
+                            + "output_dir "
+                            + output
+                            + " is the folder of the base model; choose another folder");
+        }
     }
 
     private static Path present(Optional<Path> value, String key, String what) {

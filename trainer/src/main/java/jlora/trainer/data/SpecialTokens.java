@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.io.Json;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -66,10 +67,7 @@ record SpecialTokens(
         } catch (JacksonException e) {
             throw new JloraException(
                     ExitCode.CORRUPT_INPUT,
-                    file
-                            + " is not valid JSON ("
-                            + e.getOriginalMessage()
-                            + "); get the file again.",
+                    file + " is not valid JSON (" + Json.cause(e) + "); get the file again.",
                     e);
         } catch (IOException e) {
             throw new JloraException(

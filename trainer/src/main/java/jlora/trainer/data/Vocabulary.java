@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonToken;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.io.Json;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -49,7 +50,7 @@ record Vocabulary(int size, Map<String, Integer> ids) {
                             + " is not valid JSON in line "
                             + (e.getLocation() == null ? 1 : e.getLocation().getLineNr())
                             + " ("
-                            + e.getOriginalMessage()
+                            + Json.cause(e)
                             + "); get the tokenizer's files again.",
                     e);
         } catch (IOException e) {

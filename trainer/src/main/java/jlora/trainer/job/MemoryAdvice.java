@@ -1,70 +1,98 @@
 package jlora.trainer.job;
 
 import jlora.runtime.plan.Recompute;
+import jlora.trainer.config.GradientCheckpointing;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Passes;
 
-import java.util.Optional;
-
 /** What to change when a plan does not fit: tried on the planner itself, not guessed. */
 final class MemoryAdvice {
-    private MemoryAdvice() {}
+    /** Shorter sequences than this teach nothing worth advising. */
+    private static final int SHORTEST = 8;
+
+    private final RunModel model;
+    private final Passes passes;
+    private final RunPlan plan;
+    private final long limit;
+
+    private MemoryAdvice(RunModel model, Passes passes, RunPlan plan, long limit) {
+        this.model = model;
+        this.passes = passes;
+        this.plan = plan;
+        this.limit = limit;
+    }
 
     /** One sentence: what the run needs, what there is, and the nearest settings that fit. */
     static String of(RunModel model, Passes passes, RunPlan plan, long limit) {
-        String problem =
-                "The run needs "
-                        + Bytes.text(plan.totalBytes())
-                        + " and may take "
-                        + Bytes.text(limit)
-                        + "; ";
+        return "The run needs "
+                + Bytes.text(plan.totalBytes())
+                + " and may take "
+                + Bytes.text(limit)
+                + "; "
+                + new MemoryAdvice(model, passes, plan, limit).remedy();
+    }
+
+    private String remedy() {
         RunConfig config = model.config();
-        if (config.train().gradientCheckpointing()
-                        == jlora.trainer.config.GradientCheckpointing.NONE
-                && fits(model, passes, plan, limit, 1)) {
-            return problem + "gradient_checkpointing: auto would fit.";
+        int tokens = Math.toIntExact(plan.training().largest().inputs().tokens());
+        int sequences = Math.toIntExact(plan.training().largest().inputs().sequences());
+        if (fits(tokens, sequences, 1)) {
+            return config.train().gradientCheckpointing() == GradientCheckpointing.NONE
+                    ? "gradient_checkpointing: auto would fit."
+                    : "a smaller per_device_eval_batch_size would fit.";
         }
         int batch = config.train().perDeviceTrainBatchSize();
         for (int smaller = batch / 2; smaller >= 1; smaller /= 2) {
-            if (fits(model, passes, plan, limit, (double) smaller / batch)) {
-                return problem
-                        + "per_device_train_batch_size: "
+            double share = (double) smaller / batch;
+            if (fits(
+                    (int) Math.ceil(tokens * share), (int) Math.ceil(sequences * share), smaller)) {
+                return "per_device_train_batch_size: "
                         + smaller
+                        + evaluation("per_device_eval_batch_size: " + smaller)
                         + " with gradient_checkpointing: auto would fit.";
             }
         }
         int length = RunData.maxLength(config, model.model().config());
-        for (int shorter = length / 2; shorter >= 64; shorter /= 2) {
-            if (fits(model, passes, plan, limit, (double) shorter / length / batch)) {
-                return problem
-                        + "max_length: "
+        for (int shorter = length / 2; shorter >= SHORTEST; shorter /= 2) {
+            if (shorter < tokens && fits(shorter, 1, 1)) {
+                return "max_length: "
                         + shorter
-                        + " with per_device_train_batch_size: 1 would fit.";
+                        + " with per_device_train_batch_size: 1"
+                        + evaluation("per_device_eval_batch_size: 1")
+                        + " would fit.";
             }
         }
-        long least = size(model, passes, plan, limit, 1e-9).totalBytes();
-        return problem
-                + "even the shortest batch needs "
-                + Bytes.text(least)
+        return "even the shortest batch needs "
+                + Bytes.text(size(1, 1, 1).totalBytes())
                 + ", so take a machine with more memory, a smaller model or a smaller lora_r.";
     }
 
-    private static boolean fits(
-            RunModel model, Passes passes, RunPlan plan, long limit, double share) {
-        return size(model, passes, plan, limit, share).totalBytes() <= limit;
+    private String evaluation(String setting) {
+        return plan.evaluation().isPresent() ? " and " + setting : "";
     }
 
-    private static RunPlan size(
-            RunModel model, Passes passes, RunPlan plan, long limit, double share) {
-        var inputs = plan.training().largest().inputs();
-        int tokens = (int) Math.max(1, Math.ceil(inputs.tokens() * share));
-        int sequences = (int) Math.max(1, Math.ceil(inputs.sequences() * Math.min(1, share)));
+    private boolean fits(int tokens, int sequences, int evalSequences) {
+        return size(tokens, sequences, evalSequences).totalBytes() <= limit;
+    }
+
+    /** The plan with batches of this size, and evaluation batches of no more than these. */
+    private RunPlan size(int tokens, int sequences, int evalSequences) {
+        int length = RunData.maxLength(model.config(), model.model().config());
         return RunPlan.of(
                 model.blueprint(),
                 passes,
                 plan.loss(),
-                new RunPlan.BatchSize(tokens, sequences, tokens),
-                Optional.empty(),
+                new RunPlan.BatchSize(tokens, sequences, Math.min(tokens, length)),
+                plan.evaluation()
+                        .map(
+                                e -> {
+                                    var inputs = e.largest().inputs();
+                                    int most = Math.toIntExact(inputs.tokens());
+                                    int rows = (int) Math.min(evalSequences, inputs.sequences());
+                                    int longest = Math.min(length, most);
+                                    int all = Math.min(most, rows * longest);
+                                    return new RunPlan.BatchSize(all, rows, longest);
+                                }),
                 Recompute.Mode.AUTO,
                 limit,
                 1);

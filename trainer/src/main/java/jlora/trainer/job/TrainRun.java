@@ -2,7 +2,6 @@ package jlora.trainer.job;
 
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
-import jlora.runtime.io.AtomicFile;
 import jlora.runtime.io.HuggingFaceFolder;
 import jlora.runtime.io.ModelWriter;
 import jlora.runtime.tensor.DType;
@@ -11,21 +10,16 @@ import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Session;
 import jlora.trainer.metrics.ConsoleProgress;
 import jlora.trainer.metrics.EvalMetrics;
-import jlora.trainer.metrics.LoggedSteps;
 import jlora.trainer.metrics.MetricsHistory;
-import jlora.trainer.metrics.MetricsWriter;
 import jlora.trainer.metrics.RunStart;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
-import jlora.trainer.metrics.TrainerStateWriter;
 import jlora.trainer.report.ReportData;
 import jlora.trainer.report.ReportPage;
 
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -86,25 +80,15 @@ public final class TrainRun {
         Session session = job.load(backend);
         before.accept(backend, job.model());
 
-        folder.create();
-        Path path = folder.path();
-        RunConfig config = job.model().config();
-        AtomicFile.write(
-                path.resolve("config.yaml"), config.toYaml().getBytes(StandardCharsets.UTF_8));
-        MetricsHistory history = new MetricsHistory();
         long start = System.nanoTime();
-        try (MetricsWriter metrics = MetricsWriter.create(path.resolve("metrics.jsonl"))) {
-            StepListener files =
-                    new LoggedSteps(
-                            List.of(
-                                    metrics,
-                                    new TrainerStateWriter(path.resolve("trainer_state.json")),
-                                    history));
+        RunFiles files = new RunFiles(folder, job.model().config());
+        try (files) {
             job.train(new Both(files, ConsoleProgress.onStandardOutput()));
         }
         double seconds = (System.nanoTime() - start) / 1e9;
+        Path path = folder.path();
         save(job, session, path);
-        report(job, backend, history, seconds, path);
+        report(job, backend, files.history(), seconds, path);
         after.accept(backend, job.model());
         out.printf(
                 Locale.ROOT,

@@ -68,7 +68,7 @@ class CommandsRunTest {
     @Test
     void planThatDoesNotFitIsPrintedAndEndsWithItsCode() {
         CommandLineRun plan = run.run("plan", "--memory_limit", "100KiB");
-        plan.refused(ExitCode.OUT_OF_MEMORY, "The run needs", "100.0 KiB");
+        plan.refused(ExitCode.OUT_OF_MEMORY, "The run needs", "100.00 KiB");
         assertTrue(plan.out().contains("DOES NOT FIT into"), plan.out());
     }
 

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.StreamReadConstraints;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.io.Json;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -74,7 +75,7 @@ public final class JsonRow {
                             + ":"
                             + line
                             + ": the line is not valid JSON ("
-                            + e.getOriginalMessage()
+                            + Json.cause(e)
                             + ", column "
                             + (e.getLocation() == null ? 1 : e.getLocation().getColumnNr())
                             + "); correct or remove it.",
