@@ -62,19 +62,8 @@ public record RunData(
                 load(config, config.data().datasets(), model, maxLength, threads);
         Examples train = loaded.examples();
         Optional<Examples> eval = Optional.empty();
-        double split = config.data().evalSplit();
-        if (split > 0) {
-            if (split >= train.size()) {
-                throw JloraException.usage(
-                        "eval_split holds out "
-                                + split
-                                + " of "
-                                + train.size()
-                                + " rows; lower it.");
-            }
-            long seed = config.train().dataSeed();
-            Examples.Split parts =
-                    split < 1 ? train.holdOut(split, seed) : train.holdOut((int) split, seed);
+        if (config.data().evalSplit() > 0) {
+            Examples.Split parts = split(config, train);
             train = parts.train();
             eval = Optional.of(parts.heldOut());
         } else if (!config.data().evalDatasets().isEmpty()) {
@@ -104,6 +93,31 @@ public record RunData(
                                         + e.trainedTokens()
                                         + " trained tokens to evaluate on"));
         return new RunData(training, eval.map(e -> inOrder(config, e, maxLength)), notes);
+    }
+
+    private static Examples.Split split(RunConfig config, Examples rows) {
+        double given = config.data().evalSplit();
+        String place = config.place("eval_split").map(p -> p + ": ").orElse("");
+        int count = (int) (given < 1 ? Math.ceil(given * rows.size()) : given);
+        if (given >= rows.size() || count >= rows.size()) {
+            throw JloraException.usage(
+                    place
+                            + "eval_split holds out all of "
+                            + rows.size()
+                            + (rows.size() == 1 ? " row" : " rows")
+                            + "; lower it, or give eval_datasets.");
+        }
+        Examples.Split parts = rows.holdOut(count, config.train().dataSeed());
+        for (Examples part : List.of(parts.train(), parts.heldOut())) {
+            if (part.trainedTokens() == 0) {
+                throw JloraException.usage(
+                        place
+                                + "eval_split leaves no token with a loss "
+                                + (part == parts.train() ? "to train on" : "to evaluate on")
+                                + "; change it, or give eval_datasets.");
+            }
+        }
+        return parts;
     }
 
     private static BatchSchedule inOrder(RunConfig config, Examples examples, int maxLength) {

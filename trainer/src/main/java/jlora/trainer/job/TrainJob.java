@@ -2,7 +2,10 @@ package jlora.trainer.job;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.io.HuggingFaceFolder;
+import jlora.runtime.io.ModelWriter;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.plan.Recompute;
 import jlora.runtime.tensor.DType;
@@ -20,6 +23,7 @@ import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.optim.schedule.Schedules;
 
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -157,6 +161,28 @@ public final class TrainJob implements AutoCloseable {
                         train.evalStrategy() == EvalStrategy.EPOCH,
                         train.perDeviceTrainBatchSize());
         new TrainLoop(engine, data.training(), evaluator, settings, listener).run();
+    }
+
+    /** Writes what was trained: a PEFT folder, or the whole model as a Hugging Face folder. */
+    public void save(Path folder) {
+        if (model.lora().isEmpty()) {
+            ModelWriter.write(folder, model.folder(), model.model(), session.backend());
+            return;
+        }
+        Optional<String> fingerprint = Optional.empty();
+        if (!model.config().model().randomInit()) {
+            try (HuggingFaceFolder base = HuggingFaceFolder.open(model.folder())) {
+                fingerprint = Optional.of(base.fingerprint());
+            }
+        }
+        LoraAdapter adapter = model.blueprint().adapters().getFirst();
+        SavedAdapter.write(
+                folder,
+                model.lora().get(),
+                adapter,
+                session.adapter(adapter),
+                model.linearModules(),
+                fingerprint);
     }
 
     @Override

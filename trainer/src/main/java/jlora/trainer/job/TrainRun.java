@@ -1,13 +1,9 @@
 package jlora.trainer.job;
 
-import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
-import jlora.runtime.io.HuggingFaceFolder;
-import jlora.runtime.io.ModelWriter;
 import jlora.runtime.tensor.DType;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.config.RunConfig;
-import jlora.trainer.loop.Session;
 import jlora.trainer.metrics.ConsoleProgress;
 import jlora.trainer.metrics.EvalMetrics;
 import jlora.trainer.metrics.MetricsHistory;
@@ -22,7 +18,6 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 
 /** The {@code train} command: a {@link TrainJob} with its words to the user and its files. */
 public final class TrainRun {
@@ -77,7 +72,7 @@ public final class TrainRun {
         out.print(new PlanTable(job.model().model(), job.plan(), device).text());
         out.flush();
         job.requireFit();
-        Session session = job.load(backend);
+        job.load(backend);
         before.accept(backend, job.model());
 
         long start = System.nanoTime();
@@ -87,7 +82,7 @@ public final class TrainRun {
         }
         double seconds = (System.nanoTime() - start) / 1e9;
         Path path = folder.path();
-        save(job, session, path);
+        job.save(path);
         report(job, backend, files.history(), seconds, path);
         after.accept(backend, job.model());
         out.printf(
@@ -97,28 +92,6 @@ public final class TrainRun {
                 path,
                 path.resolve("report.html"));
         out.flush();
-    }
-
-    private static void save(TrainJob job, Session session, Path path) {
-        RunModel model = job.model();
-        if (model.lora().isEmpty()) {
-            ModelWriter.write(path, model.folder(), model.model(), session.backend());
-            return;
-        }
-        Optional<String> fingerprint = Optional.empty();
-        if (!model.config().model().randomInit()) {
-            try (HuggingFaceFolder base = HuggingFaceFolder.open(model.folder())) {
-                fingerprint = Optional.of(base.fingerprint());
-            }
-        }
-        LoraAdapter adapter = model.blueprint().adapters().getFirst();
-        SavedAdapter.write(
-                path,
-                model.lora().get(),
-                adapter,
-                session.adapter(adapter),
-                model.linearModules(),
-                fingerprint);
     }
 
     private static void report(

@@ -108,7 +108,7 @@ class BadInputTest {
                 "\"rope_type\": \"default\"|\"rope_type\": \"yarn\"|yarn|2",
                 "\"vocab_size\": 131|\"vocab_size\": 9000000000|vocab_size|3",
                 "\"vocab_size\": 131|\"vocab_size\": 131]|config.json:31: not valid JSON at column"
-                    + " 20|3"
+                        + " 20|3"
             })
     void wrongConfigJson(String from, String to, String part, int code) throws IOException {
         Path file = run.model().resolve("config.json");
@@ -341,6 +341,25 @@ class BadInputTest {
                 List.of("None of the 1 row of ", "masked.jsonl has a token to train on"),
                 "datasets[0]." + path);
         trainRefused(ExitCode.CORRUPT_INPUT, List.of("masked.jsonl"), "eval_datasets[0]." + path);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0.5, 1", "0.01, 1", "1, 1", "5, 5", "1e12, 5"})
+    void splitThatHoldsOutEverything(String split, int rows) throws IOException {
+        String row = "{\"input_ids\": [1, 2, 3], \"labels\": [1, 2, 3]}\n";
+        run.write("train.jsonl", row.repeat(rows));
+        String yaml = Files.readString(run.config()).replaceAll("eval_datasets.*", "");
+        run.write("run.yaml", yaml + "eval_split: " + split + "\n");
+        trainRefused(ExitCode.USAGE, List.of("run.yaml:10: eval_split holds out all of " + rows));
+    }
+
+    @Test
+    void splitWithoutATokenToEvaluateOn() throws IOException {
+        String masked = "{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n";
+        run.write("train.jsonl", masked.repeat(9) + masked.replace("-100]", "3]"));
+        String yaml = Files.readString(run.config()).replaceAll("eval_datasets.*", "");
+        run.write("run.yaml", yaml + "eval_split: 2\n");
+        trainRefused(ExitCode.USAGE, List.of("eval_split leaves no token with a loss to "));
     }
 
     @Test
