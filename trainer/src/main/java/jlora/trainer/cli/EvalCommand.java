@@ -50,6 +50,7 @@ final class EvalCommand implements Runnable {
         PrintWriter out = spec.commandLine().getOut();
         try (Backend backend = Backends.open(config);
                 EvalJob job = new EvalJob(config, backend)) {
+            job.notes().forEach(note -> spec.commandLine().getErr().println("note: " + note));
             Evaluator.Result result = job.evaluate();
             logits.ifPresent(job::writeLogits);
             if (json) {

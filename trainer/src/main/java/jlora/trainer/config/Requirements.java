@@ -22,6 +22,8 @@ final class Requirements {
             case TRAIN -> {
                 present(config.output().outputDir(), "output_dir", "the folder for the results");
                 nonEmpty(data.datasets(), "datasets", "the data to train on");
+                files(config, "datasets", data.datasets());
+                files(config, "eval_datasets", data.evalDatasets());
                 if (config.train().evalStrategy() != EvalStrategy.NO && !data.hasEvalData()) {
                     throw JloraException.usage(
                             prefix(
@@ -36,7 +38,9 @@ final class Requirements {
             case EVAL -> {
                 if (data.evalDatasets().isEmpty()) {
                     nonEmpty(data.datasets(), "eval_datasets", "the data to evaluate on");
+                    files(config, "datasets", data.datasets());
                 }
+                files(config, "eval_datasets", data.evalDatasets());
             }
             case MERGE -> {
                 present(
@@ -68,8 +72,6 @@ final class Requirements {
         if (purpose == Purpose.TRAIN || purpose == Purpose.MERGE) {
             notTheModel(config, model);
         }
-        files(config, "datasets", data.datasets());
-        files(config, "eval_datasets", data.evalDatasets());
     }
 
     /** Results among the base model's files would replace it, or be taken for a part of it. */

@@ -47,6 +47,11 @@ public final class EvalJob implements AutoCloseable {
         session = model.open(backend, loss);
     }
 
+    /** What the user should know before the result. */
+    public List<String> notes() {
+        return model.notes();
+    }
+
     public Evaluator.Result evaluate() {
         BatchPlans plans =
                 new BatchPlans(

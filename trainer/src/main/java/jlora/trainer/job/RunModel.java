@@ -23,6 +23,7 @@ import jlora.trainer.loop.Blueprint;
 import jlora.trainer.loop.Session;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -159,6 +160,30 @@ public final class RunModel {
 
     public Model model() {
         return blueprint.model();
+    }
+
+    /**
+     * What the user should know of the model and a saved adapter, one sentence each; looks at the
+     * weights of both.
+     */
+    public List<String> notes() {
+        List<String> notes = new ArrayList<>(model().notices());
+        Optional<Path> saved = config.model().adapterNameOrPath();
+        if (saved.isPresent() && lora.isPresent() && !config.model().randomInit()) {
+            try (PeftFolder peft = PeftFolder.open(saved.get());
+                    HuggingFaceFolder base = HuggingFaceFolder.open(folder)) {
+                // No error: the same base model saved in another type or under other names works.
+                if (peft.baseFingerprint().filter(f -> !f.equals(base.fingerprint())).isPresent()) {
+                    notes.add(
+                            "the adapter in "
+                                    + saved.get()
+                                    + " was trained on other weights than those in "
+                                    + folder
+                                    + " (their fingerprints differ); check model_name_or_path");
+                }
+            }
+        }
+        return notes;
     }
 
     /** What the adapter is, for writing it; empty without one. */

@@ -67,7 +67,7 @@ public final class TrainRun {
     private void run(TrainJob job, Backend backend, OutputFolder folder) {
         given.notes().forEach(note -> out.println("note: " + note));
         job.data().notes().forEach(out::println);
-        job.model().model().notices().forEach(notice -> out.println("note: " + notice));
+        job.model().notes().forEach(notice -> out.println("note: " + notice));
         Device device = new Device("cpu", "memory limit", job.limit(), 0);
         out.print(new PlanTable(job.model().model(), job.plan(), device).text());
         out.flush();

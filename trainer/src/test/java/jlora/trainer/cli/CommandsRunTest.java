@@ -61,7 +61,9 @@ class CommandsRunTest {
     @Test
     void planNeedsNoWeightsAndNoData() throws IOException {
         Files.delete(run.model().resolve("model.safetensors"));
-        CommandLineRun.succeeds("plan", "--model_name_or_path", run.model(), "--device", "h200");
+        Files.delete(run.path("train.jsonl"));
+        Files.delete(run.path("eval.jsonl"));
+        run.succeeds("plan", "--device", "h200");
         assertFalse(Files.exists(run.out()));
     }
 

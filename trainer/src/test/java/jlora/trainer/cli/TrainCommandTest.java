@@ -140,6 +140,23 @@ class TrainCommandTest {
     }
 
     @Test
+    void adapterOverOtherWeightsOfTheSameShapesIsNoted() throws IOException {
+        run.succeeds("train");
+        Path other = folder.resolve("other");
+        run.succeeds("train", "--method", "full", "--output_dir", other);
+        CommandLineRun eval =
+                run.run("eval", "--model_name_or_path", other, "--adapter_name_or_path", run.out());
+        assertEquals(0, eval.code());
+        assertEquals(
+                "note: the adapter in "
+                        + run.out()
+                        + " was trained on other weights than those in "
+                        + other
+                        + " (their fingerprints differ); check model_name_or_path\n",
+                eval.err());
+    }
+
+    @Test
     void trainingGoesOnFromAWrittenAdapter() throws IOException {
         run.succeeds("train", "--lora_r", "4", "--lora_alpha", "32", "--eval_steps", "6");
         Path next = folder.resolve("next");
