@@ -24,8 +24,7 @@ public final class Main {
             PrintWriter err,
             String... arguments) {
         commandLine.setOut(out).setErr(err);
-        // Keys of the configuration look like options: they go to the command as they are.
-        commandLine.setUnmatchedOptionsArePositionalParams(true);
+        takeKeys(commandLine);
         commandLine.setParameterExceptionHandler((failure, _) -> failures.usage(failure));
         commandLine.setExecutionExceptionHandler((failure, _, _) -> failures.report(failure));
         try {
@@ -36,5 +35,16 @@ public final class Main {
             out.flush();
             err.flush();
         }
+    }
+
+    /**
+     * Keys of the configuration look like options: they go to a command that takes any as they are.
+     */
+    private static void takeKeys(CommandLine commandLine) {
+        boolean takes =
+                commandLine.getCommandSpec().mixins().values().stream()
+                        .anyMatch(mixin -> mixin.userObject() instanceof RunOptions);
+        commandLine.getCommandSpec().parser().unmatchedOptionsArePositionalParams(takes);
+        commandLine.getSubcommands().values().forEach(Main::takeKeys);
     }
 }

@@ -25,7 +25,7 @@ final class ConfigLoader {
         useCanonicalNames(root);
         Overrides.apply(overrides, workingFolder, root);
         List<String> problems = new ArrayList<>();
-        String help = "'jlora train --help' lists the keys";
+        String help = "'jlora config keys' lists all";
         Map<String, Object> values =
                 SectionReader.values("", RunConfig.keys(), root, help, problems);
         if (!problems.isEmpty()) {

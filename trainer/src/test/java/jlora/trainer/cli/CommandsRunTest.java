@@ -129,6 +129,19 @@ class CommandsRunTest {
     }
 
     @Test
+    void misspeltOptionsNameTheNearest() {
+        CommandLineRun inspect = CommandLineRun.of("inspect", "--tensros", run.model());
+        assertEquals(ExitCode.USAGE.code(), inspect.code());
+        assertTrue(
+                inspect.err()
+                        .startsWith("jlora: Unknown option: '--tensros'; did you mean --tensors"),
+                inspect.err());
+        run.run("generate", "--promt", "x").refused(ExitCode.USAGE, "unknown key 'promt'");
+        CommandLineRun.of("config", "show", "--lora_rr=1")
+                .refused(ExitCode.USAGE, "did you mean 'lora_r'?");
+    }
+
+    @Test
     void doctorNamesWhatItFound() {
         String out = CommandLineRun.succeeds("doctor");
         for (String line : List.of("jlora", "java home", "CPU backend", "CUDA backend")) {

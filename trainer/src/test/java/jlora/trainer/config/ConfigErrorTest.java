@@ -71,7 +71,7 @@ class ConfigErrorTest {
     @CsvSource({"save_steps", "zebra", "x", "hub_token"})
     void unknownKeyThatResemblesNoneMakesNoGuess(String wrong) throws IOException {
         assertEquals(
-                "run.yaml:1: unknown key '" + wrong + "'; 'jlora train --help' lists the keys",
+                "run.yaml:1: unknown key '" + wrong + "'; 'jlora config keys' lists all",
                 error(wrong + ": 500\n"));
     }
 
