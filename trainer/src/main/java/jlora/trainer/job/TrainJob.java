@@ -127,22 +127,27 @@ public final class TrainJob implements AutoCloseable {
         return session;
     }
 
+    /** What performs the steps of this run; after {@link #load}. */
+    public TrainEngine engine() {
+        TrainConfig train = model.config().train();
+        return new TrainEngine(
+                session,
+                passes,
+                plan.training(),
+                (float) train.maxGradNorm(),
+                new AdamWKernel.Settings(
+                        train.adamBeta1(),
+                        train.adamBeta2(),
+                        train.adamEpsilon(),
+                        train.weightDecay(),
+                        0),
+                train.seed());
+    }
+
     /** Trains to the end. */
     public void train(StepListener listener) {
         TrainConfig train = model.config().train();
-        TrainEngine engine =
-                new TrainEngine(
-                        session,
-                        passes,
-                        plan.training(),
-                        (float) train.maxGradNorm(),
-                        new AdamWKernel.Settings(
-                                train.adamBeta1(),
-                                train.adamBeta2(),
-                                train.adamEpsilon(),
-                                train.weightDecay(),
-                                0),
-                        train.seed());
+        TrainEngine engine = engine();
         Optional<Evaluator> evaluator =
                 data.evaluation()
                         .map(e -> new Evaluator(session, plan.evaluation().orElseThrow(), e));

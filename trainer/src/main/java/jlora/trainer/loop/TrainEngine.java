@@ -14,6 +14,7 @@ import jlora.trainer.data.StepBatches;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.function.BiConsumer;
 
 /**
  * Performs optimizer steps: the micro-batch plan once per micro-batch, gradients adding up in
@@ -49,6 +50,7 @@ public final class TrainEngine {
     private final AdamWKernel.Settings adamW;
     private final int adapters;
     private final long seed;
+    private BiConsumer<Plan, Backend> runner = Plan::run;
     private long microBatches;
 
     /**
@@ -78,6 +80,11 @@ public final class TrainEngine {
         this.update = passes.update(schedule, norms, maxGradNorm, adamW);
     }
 
+    /** Runs plans by other means than {@link Plan#run(Backend)}: for profiles. */
+    public void runPlansBy(BiConsumer<Plan, Backend> other) {
+        runner = other;
+    }
+
     /** A plan for {@link BatchPlans} of training batches. */
     public static Plan trace(
             Passes passes, Session session, StepInputs inputs, long longest, Recompute recompute) {
@@ -95,7 +102,7 @@ public final class TrainEngine {
         for (Batch batch : batches.microBatches()) {
             BatchPlans.Entry entry = plans.of(batch);
             StepMemory.upload(backend, entry.inputs(), batch, scale, seed, microBatches++);
-            entry.plan().run(backend);
+            runner.accept(entry.plan(), backend);
             loss += session.read(session.loss())[0];
         }
         float correction1 = (float) (1 - Math.pow(adamW.beta1(), number));
@@ -104,7 +111,7 @@ public final class TrainEngine {
                 schedule,
                 MemorySegment.ofArray(
                         new float[] {(float) learningRate, correction1, correction2}));
-        update.run(backend);
+        runner.accept(update, backend);
         float[] values = session.read(norms);
         float[] gradNorms = new float[values.length / 2];
         for (int i = 0; i < gradNorms.length; i++) {
