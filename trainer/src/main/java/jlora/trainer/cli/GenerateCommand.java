@@ -77,6 +77,9 @@ final class GenerateCommand implements Runnable {
         PrintWriter out = spec.commandLine().getOut();
         try (Backend backend = Backends.open(config);
                 TextGeneration generation = TextGeneration.open(config, backend, merged)) {
+            generation
+                    .notes()
+                    .forEach(note -> spec.commandLine().getErr().println("note: " + note));
             Sampler sampler = new Sampler(temperature, topP, config.train().seed());
             for (String prompt : prompts.isEmpty() ? standardInput() : prompts) {
                 out.print(prompt);

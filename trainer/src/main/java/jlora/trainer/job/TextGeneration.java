@@ -16,6 +16,7 @@ import jlora.trainer.loop.Session;
 
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
 
@@ -24,13 +25,25 @@ public final class TextGeneration implements AutoCloseable {
     private final Backend backend;
     private final Model model;
     private final Tokenizer tokenizer;
+    private final List<String> notes;
     private final AutoCloseable owner;
 
-    private TextGeneration(Backend backend, Model model, Tokenizer tokenizer, AutoCloseable owner) {
+    private TextGeneration(
+            Backend backend,
+            Model model,
+            Tokenizer tokenizer,
+            List<String> notes,
+            AutoCloseable owner) {
         this.backend = backend;
         this.model = model;
         this.tokenizer = tokenizer;
+        this.notes = notes;
         this.owner = owner;
+    }
+
+    /** What the user should know before the text. */
+    public List<String> notes() {
+        return notes;
     }
 
     /**
@@ -59,7 +72,7 @@ public final class TextGeneration implements AutoCloseable {
                 session.close();
                 throw e;
             }
-            return new TextGeneration(backend, run.model(), tokenizer, session);
+            return new TextGeneration(backend, run.model(), tokenizer, run.notes(), session);
         } catch (RuntimeException | Error e) {
             tokenizer.close();
             throw e;
@@ -68,7 +81,7 @@ public final class TextGeneration implements AutoCloseable {
 
     /** With a model that is loaded already and stays its owner's. */
     public static TextGeneration of(Backend backend, Model model, Tokenizer tokenizer) {
-        return new TextGeneration(backend, model, tokenizer, () -> {});
+        return new TextGeneration(backend, model, tokenizer, List.of(), () -> {});
     }
 
     /**

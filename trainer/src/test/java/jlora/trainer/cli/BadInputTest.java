@@ -200,7 +200,7 @@ class BadInputTest {
     @CsvSource({"llama_head_dim", "gpt2_c_attn", "llama3_rope_old"})
     void adapterOfAnotherBase(String other) {
         Path adapter = Path.of("src/test/resources/parity", other, "adapter_init");
-        for (String command : List.of("train", "eval", "generate")) {
+        for (String command : List.of("train", "eval", "merge", "generate")) {
             run.run(command, "--adapter_name_or_path", adapter)
                     .refused(
                             command.equals("generate") ? ExitCode.USAGE : ExitCode.CORRUPT_INPUT,
@@ -477,6 +477,14 @@ class BadInputTest {
     @Test
     void outputThatIsTheModel() throws IOException {
         byte[] weights = Files.readAllBytes(run.model().resolve("model.safetensors"));
+        run.run("merge", "output_dir=" + run.model(), "--overwrite")
+                .refused(ExitCode.USAGE, "adapter_name_or_path is missing");
+        run.run(
+                        "merge",
+                        "output_dir=" + run.model(),
+                        "--adapter_name_or_path=" + adapter(),
+                        "--overwrite")
+                .refused(ExitCode.USAGE, "output_dir", "is the folder of the base model");
         run.run("train", "--output_dir", run.path("out/../model"), "--overwrite")
                 .refused(ExitCode.USAGE, "output_dir", "is the folder of the base model");
         assertArrayEquals(weights, Files.readAllBytes(run.model().resolve("model.safetensors")));
