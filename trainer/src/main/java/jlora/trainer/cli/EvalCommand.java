@@ -26,7 +26,8 @@ import java.util.Optional;
         name = "eval",
         description =
                 "Evaluates a model, with its adapter where adapter_name_or_path names one, on"
-                        + " eval_datasets (or datasets).",
+                        + " eval_datasets, or on the rows that eval_split holds out, or on all of"
+                        + " datasets.",
         mixinStandardHelpOptions = true)
 final class EvalCommand implements Runnable {
     @Mixin private RunOptions run;

@@ -125,13 +125,17 @@ public record RunData(
                 examples, BatchOptions.inOrder(config.train().perDeviceEvalBatchSize(), maxLength));
     }
 
-    /** The rows to evaluate on: eval_datasets, or datasets where there are none. */
+    /**
+     * The rows to evaluate on: eval_datasets; without them those that eval_split holds out of
+     * datasets, as in training; without it all of datasets.
+     */
     public static Examples forEvaluation(RunConfig config, ModelConfig model, int threads) {
-        List<DatasetConfig> sets =
-                config.data().evalDatasets().isEmpty()
-                        ? config.data().datasets()
-                        : config.data().evalDatasets();
-        return load(config, sets, model, maxLength(config, model), threads).examples();
+        List<DatasetConfig> given = config.data().evalDatasets();
+        List<DatasetConfig> sets = given.isEmpty() ? config.data().datasets() : given;
+        Examples rows = load(config, sets, model, maxLength(config, model), threads).examples();
+        return given.isEmpty() && config.data().evalSplit() > 0
+                ? split(config, rows).heldOut()
+                : rows;
     }
 
     private static DatasetLoader.Loaded load(

@@ -140,6 +140,17 @@ class TrainCommandTest {
     }
 
     @Test
+    void evaluationTakesTheRowsThatTrainingHeldOut() throws IOException {
+        String yaml = Files.readString(run.config()).replaceAll("eval_datasets.*", "");
+        run.write("run.yaml", yaml + "eval_split: 0.3\neval_steps: 6\n");
+        run.succeeds("train");
+        double during = lastEvaluation(run.out());
+        assertEquals(during, eval("--adapter_name_or_path", run.out()), 1e-6);
+        assertTrue(
+                Math.abs(eval("--eval_split=0") - eval()) > 1e-3, "all rows, not those held out");
+    }
+
+    @Test
     void adapterOverOtherWeightsOfTheSameShapesIsNoted() throws IOException {
         run.succeeds("train");
         Path other = folder.resolve("other");
