@@ -64,7 +64,14 @@ public final class LinearCrossEntropy {
             return;
         }
         // The gradient is formed where the logits are at hand, in the forward pass; dLoss is 1.
-        Tensor dx = trace.activation("d(" + x.name() + ")", x.rows(), x.cols());
+        Tensor dx =
+                trace.activation(
+                        "d(" + x.name() + ")",
+                        trace.dtype(),
+                        x.rows(),
+                        x.cols(),
+                        trace.gradientPad(x),
+                        0);
         var dWeight = trace.parameterGradient(weight);
         writes.add(dx);
         dWeight.ifPresent(d -> writes.add(d.tensor()));

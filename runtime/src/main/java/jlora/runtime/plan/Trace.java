@@ -152,7 +152,8 @@ public final class Trace {
         return Optional.ofNullable(parameterGradients.get(value)).map(Grad::accumulate);
     }
 
-    long gradientPad(Tensor tensor) {
+    /** Columns that the gradient of a value needs behind each row. */
+    public long gradientPad(Tensor tensor) {
         return gradientPads.getOrDefault(tensor, 0L);
     }
 
