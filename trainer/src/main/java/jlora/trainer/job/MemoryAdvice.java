@@ -36,6 +36,9 @@ final class MemoryAdvice {
         RunConfig config = model.config();
         int tokens = Math.toIntExact(plan.training().largest().inputs().tokens());
         int sequences = Math.toIntExact(plan.training().largest().inputs().sequences());
+        if (!fits(1, 1, 1)) {
+            return nothing();
+        }
         if (fits(tokens, sequences, 1)) {
             return config.train().gradientCheckpointing() == GradientCheckpointing.NONE
                     ? "gradient_checkpointing: auto would fit."
@@ -62,6 +65,10 @@ final class MemoryAdvice {
                         + " would fit.";
             }
         }
+        return nothing();
+    }
+
+    private String nothing() {
         return "even the shortest batch needs "
                 + Bytes.text(size(1, 1, 1).totalBytes())
                 + ", so take a machine with more memory, a smaller model or a smaller lora_r.";

@@ -1,0 +1,191 @@
+package jlora.trainer.job;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+import jlora.runtime.io.HuggingFaceFolder;
+import jlora.runtime.tensor.DType;
+import jlora.trainer.config.RunConfig;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/** Plans of models far larger than any machine of ours, from config.json alone. */
+class GeometryPlanTest {
+    private static final Path GEOMETRIES =
+            Path.of("../configs/geometries").toAbsolutePath().normalize();
+    private static final long HUGE = 1L << 50;
+
+    static List<String> geometries() throws IOException {
+        try (Stream<Path> folders = Files.list(GEOMETRIES)) {
+            return folders.map(f -> f.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    private static PlanJob plan(String geometry, long limit, String... settings) {
+        List<String> all =
+                new ArrayList<>(
+                        List.of(
+                                "model_name_or_path=" + GEOMETRIES.resolve(geometry),
+                                "output_dir=unused",
+                                "per_device_train_batch_size=1",
+                                "lora_r=16",
+                                "lora_target_modules=all-linear"));
+        all.addAll(Arrays.asList(settings));
+        return new PlanJob(RunConfig.load(Optional.empty(), all), DType.BF16, limit);
+    }
+
+    private static Map<String, Long> items(PlanJob job) {
+        Map<String, Long> items = new HashMap<>();
+        job.plan().items().forEach(item -> items.put(item.name(), item.bytes()));
+        return items;
+    }
+
+    /** Parameters by the papers' formulas. */
+    private static long parameters(JsonNode c) {
+        if (c.get("model_type").textValue().equals("gpt2")) {
+            long hidden = c.get("n_embd").longValue();
+            long tables =
+                    (c.get("vocab_size").longValue() + c.get("n_positions").longValue()) * hidden;
+            return tables
+                    + c.get("n_layer").longValue() * (12 * hidden * hidden + 13 * hidden)
+                    + 2 * hidden;
+        }
+        long hidden = c.get("hidden_size").longValue();
+        long queries = c.get("num_attention_heads").longValue() * c.get("head_dim").longValue();
+        long keys = c.get("num_key_value_heads").longValue() * c.get("head_dim").longValue();
+        long layer =
+                hidden * (queries + 2 * keys)
+                        + queries * hidden
+                        + 3 * hidden * c.get("intermediate_size").longValue()
+                        + 2 * hidden;
+        long tables =
+                (c.get("tie_word_embeddings").booleanValue() ? 1 : 2)
+                        * c.get("vocab_size").longValue()
+                        * hidden;
+        return tables + c.get("num_hidden_layers").longValue() * layer + hidden;
+    }
+
+    @ParameterizedTest
+    @MethodSource("geometries")
+    void weightsAreCountedToTheByte(String geometry) {
+        ObjectNode config = HuggingFaceFolder.readConfig(GEOMETRIES.resolve(geometry));
+        PlanJob job = plan(geometry, HUGE, "max_length=512");
+        long parameters = parameters(config);
+        assertEquals(parameters, job.model().model().weights().elements());
+        // Llama's table of rotary frequencies, f32, takes one granule of the arena.
+        long constants = config.get("model_type").textValue().equals("gpt2") ? 0 : 256;
+        assertEquals(2 * parameters + constants, items(job).get("weights (bfloat16)"));
+        long trained = job.plan().trainedParameters();
+        assertEquals(4 * trained, items(job).get("trained parameters (float32)"), 256);
+        assertEquals(8 * trained, items(job).get("optimizer moments (float32)"), 512);
+        assertTrue(items(job).get("adapters (borders)") >= 2 * trained);
+    }
+
+    /** Processor time of the thread that plans: what the machine does besides does not count. */
+    @ParameterizedTest
+    @ValueSource(strings = {"none", "auto", "full"})
+    void gpt3IsPlannedInTwoSecondsOfProcessorTime(String mode) {
+        var threads = ManagementFactory.getThreadMXBean();
+        long start = threads.getCurrentThreadCpuTime();
+        PlanJob job =
+                plan("gpt3-175b", 360L << 30, "gradient_checkpointing=" + mode, "lora_dropout=0.1");
+        long nanos = threads.getCurrentThreadCpuTime() - start;
+        assertTrue(nanos < 2_000_000_000L, nanos / 1e9 + " s");
+        assertEquals(!mode.equals("none"), job.fits());
+    }
+
+    /**
+     * Llama-3.1-8B, tokens of 2 bytes per element: each layer keeps its two residual sums, q|k|v,
+     * the attention's result and gate|up; what norms and SwiGLU make of these is cheap to make
+     * again, and kept only without any recompute.
+     */
+    @Test
+    void savedActivationsOfLlama8bAreWhatTheLayersKeep() {
+        int tokens = 4096;
+        double none = saved("none", HUGE, tokens);
+        double full = saved("full", HUGE, tokens);
+        long withoutRecompute =
+                plan("llama-3.1-8b", HUGE, "max_length=" + tokens).plan().totalBytes();
+        double cheap = saved("auto", withoutRecompute - 1, tokens);
+        long kept = 3 * 4096 + 6144 + 28672;
+        assertEquals(32 * 2 * kept, cheap, 0.02 * cheap);
+        assertEquals(32 * 2 * (kept + 2 * 4096 + 14336), none, 0.02 * none);
+        assertEquals(32 * 2 * 4096, full, 0.02 * full);
+    }
+
+    /** Bytes per token. */
+    private static double saved(String mode, long limit, int tokens) {
+        PlanJob job =
+                plan(
+                        "llama-3.1-8b",
+                        limit,
+                        "gradient_checkpointing=" + mode,
+                        "max_length=" + tokens);
+        return (double) items(job).get("saved activations") / tokens;
+    }
+
+    @ParameterizedTest
+    @MethodSource("geometries")
+    void tableAndJsonSayTheSame(String geometry) {
+        PlanJob job = plan(geometry, HUGE, "max_length=512", "gradient_checkpointing=full");
+        PlanTable table = new PlanTable(job.model().model(), job.plan(), Device.of("h200"));
+        ObjectNode json = table.json();
+        String text = table.text();
+        long sum = 0;
+        List<String> names = new ArrayList<>();
+        int at = 0;
+        for (JsonNode item : json.get("memory")) {
+            String name = item.get("name").textValue();
+            at = text.indexOf("    " + name + " ", at);
+            assertTrue(at > 0, () -> name + " is not in its place in\n" + text);
+            String line = text.substring(at, text.indexOf('\n', at));
+            assertTrue(line.contains(" " + Bytes.text(item.get("bytes").longValue())), line);
+            sum += item.get("bytes").longValue();
+            names.add(name);
+        }
+        assertEquals(json.get("total_bytes").longValue(), sum);
+        assertTrue(
+                names.containsAll(
+                        List.of(
+                                "weights (bfloat16)",
+                                "adapters (borders)",
+                                "trained parameters (float32)",
+                                "gradients (float32)",
+                                "optimizer moments (float32)",
+                                "batch inputs",
+                                "saved activations",
+                                "live layer",
+                                "workspace",
+                                "logits chunk")),
+                names::toString);
+        assertTrue(text.contains(Bytes.text(json.get("total_bytes").longValue())));
+        assertTrue(text.contains(json.get("recomputed").textValue()));
+        assertTrue(text.contains(String.format("%,d", json.get("tokens_per_step").longValue())));
+    }
+
+    @Test
+    void aPlanThatCannotFitSaysSo() {
+        PlanJob job = plan("llama-3.1-70b", 80L << 30, "gradient_checkpointing=auto");
+        assertFalse(job.fits());
+        assertTrue(job.advice().contains("even the shortest batch needs"), job.advice());
+    }
+}
