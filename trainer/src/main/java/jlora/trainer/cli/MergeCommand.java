@@ -33,9 +33,9 @@ final class MergeCommand implements Runnable {
                         config.model().modelNameOrPath().orElseThrow(),
                         config.model().adapterNameOrPath().orElseThrow(),
                         config.output().outputDir().orElseThrow(),
-                        config.output().overwrite());
+                        config.output().overwrite(),
+                        config.model().allowOtherBase());
         PrintWriter out = spec.commandLine().getOut();
-        result.notices().forEach(notice -> out.println("note: " + notice));
         out.printf(
                 Locale.ROOT,
                 "Merged %d modules; %d tensors, %s, in %s%n",

@@ -27,6 +27,14 @@ public record ModelConfig(
                 Optional<Path> adapterNameOrPath,
         @Key(
                         doc =
+                                "Use an adapter over other base weights than it was trained on,"
+                                    + " such as the same model saved in another type; otherwise"
+                                    + " that is an error, where the adapter says what it was"
+                                    + " trained on.",
+                        value = "false")
+                boolean allowOtherBase,
+        @Key(
+                        doc =
                                 "Draw the base weights at random (seeded by seed) from config.json"
                                         + " alone instead of reading safetensors.",
                         value = "false")

@@ -14,7 +14,6 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.weight.CheckpointTensor;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,13 +31,8 @@ public final class MergeJob {
      * @param modules merged modules
      * @param tensors of the whole model
      * @param bytes of all tensors
-     * @param notices what the user should know, one sentence each
      */
-    public record Result(Path output, int modules, int tensors, long bytes, List<String> notices) {
-        public Result {
-            notices = List.copyOf(notices);
-        }
-    }
+    public record Result(Path output, int modules, int tensors, long bytes) {}
 
     private final HuggingFaceFolder base;
     private final Map<String, MergedWeight> merged = new LinkedHashMap<>();
@@ -54,27 +48,24 @@ public final class MergeJob {
      *
      * @param overwrite replace the model that the output folder holds; its other files stay
      */
-    public static Result run(Path baseFolder, Path adapterFolder, Path output, boolean overwrite) {
+    public static Result run(
+            Path baseFolder,
+            Path adapterFolder,
+            Path output,
+            boolean overwrite,
+            boolean allowOtherBase) {
         ModelFolder target =
                 ModelFolder.check(output, overwrite, List.of(baseFolder, adapterFolder));
         try (HuggingFaceFolder base = HuggingFaceFolder.open(baseFolder);
                 PeftFolder adapter = PeftFolder.open(adapterFolder)) {
             MergeJob job = new MergeJob(base);
             job.plan(adapter);
-            List<String> notices = new ArrayList<>();
-            adapter.baseFingerprint()
-                    .filter(print -> !print.equals(base.fingerprint()))
-                    .ifPresent(
-                            print ->
-                                    notices.add(
-                                            adapterFolder
-                                                    + " was trained on weights that differ from"
-                                                    + " those of "
-                                                    + baseFolder
-                                                    + ", though their shapes agree."));
+            if (!allowOtherBase) {
+                RunModel.requireSameBase(adapter, base);
+            }
             target.write(folder -> job.write(baseFolder, folder));
             long bytes = base.tensors().values().stream().mapToLong(t -> t.data().byteSize()).sum();
-            return new Result(output, job.merged.size(), base.tensors().size(), bytes, notices);
+            return new Result(output, job.merged.size(), base.tensors().size(), bytes);
         }
     }
 

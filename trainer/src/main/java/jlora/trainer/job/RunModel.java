@@ -2,6 +2,7 @@ package jlora.trainer.job;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
+import jlora.runtime.JloraException;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraSpec;
@@ -23,7 +24,6 @@ import jlora.trainer.loop.Blueprint;
 import jlora.trainer.loop.Session;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -103,6 +103,9 @@ public final class RunModel {
             try (PeftFolder peft = PeftFolder.open(saved.get())) {
                 specs = peft.check(linears);
                 lora = peft.config();
+                if (!config.model().randomInit() && !config.model().allowOtherBase()) {
+                    requireSameBase(peft, folder);
+                }
             }
             resolved =
                     config.withSavedAdapter(
@@ -119,6 +122,27 @@ public final class RunModel {
         adapters.put(ADAPTER, specs);
         return new RunModel(
                 resolved, folder, Blueprint.seal(model, adapters, training), Optional.of(lora));
+    }
+
+    /**
+     * Refuses an adapter that was trained on other weights, as far as it says on which; shapes
+     * alone do not tell two models of one family apart.
+     */
+    static void requireSameBase(PeftFolder adapter, Path folder) {
+        try (HuggingFaceFolder base = HuggingFaceFolder.open(folder)) {
+            requireSameBase(adapter, base);
+        }
+    }
+
+    static void requireSameBase(PeftFolder adapter, HuggingFaceFolder base) {
+        if (adapter.baseFingerprint().filter(f -> !f.equals(base.fingerprint())).isPresent()) {
+            throw JloraException.corrupt(
+                    adapter.path()
+                            + ": the adapter was trained on other weights than those in "
+                            + base.path()
+                            + " (their fingerprints differ); correct model_name_or_path, or set"
+                            + " allow_other_base if it is the same model saved in another way");
+        }
     }
 
     /**
@@ -162,28 +186,9 @@ public final class RunModel {
         return blueprint.model();
     }
 
-    /**
-     * What the user should know of the model and a saved adapter, one sentence each; looks at the
-     * weights of both.
-     */
+    /** What the user should know of the model, one sentence each. */
     public List<String> notes() {
-        List<String> notes = new ArrayList<>(model().notices());
-        Optional<Path> saved = config.model().adapterNameOrPath();
-        if (saved.isPresent() && lora.isPresent() && !config.model().randomInit()) {
-            try (PeftFolder peft = PeftFolder.open(saved.get());
-                    HuggingFaceFolder base = HuggingFaceFolder.open(folder)) {
-                // No error: the same base model saved in another type or under other names works.
-                if (peft.baseFingerprint().filter(f -> !f.equals(base.fingerprint())).isPresent()) {
-                    notes.add(
-                            "the adapter in "
-                                    + saved.get()
-                                    + " was trained on other weights than those in "
-                                    + folder
-                                    + " (their fingerprints differ); check model_name_or_path");
-                }
-            }
-        }
-        return notes;
+        return model().notices();
     }
 
     /** What the adapter is, for writing it; empty without one. */

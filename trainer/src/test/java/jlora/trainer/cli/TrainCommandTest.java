@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
+import jlora.runtime.ExitCode;
 import jlora.runtime.io.Json;
 import jlora.runtime.io.PeftFolder;
 import jlora.trainer.config.RunConfig;
@@ -151,20 +152,31 @@ class TrainCommandTest {
     }
 
     @Test
-    void adapterOverOtherWeightsOfTheSameShapesIsNoted() throws IOException {
+    void adapterOverOtherWeightsOfTheSameShapesIsRefusedUnlessAllowed() throws IOException {
         run.succeeds("train");
         Path other = folder.resolve("other");
         run.succeeds("train", "--method", "full", "--output_dir", other);
-        CommandLineRun eval =
-                run.run("eval", "--model_name_or_path", other, "--adapter_name_or_path", run.out());
-        assertEquals(0, eval.code());
-        assertEquals(
-                "note: the adapter in "
-                        + run.out()
-                        + " was trained on other weights than those in "
-                        + other
-                        + " (their fingerprints differ); check model_name_or_path\n",
-                eval.err());
+        for (String command : List.of("eval", "merge")) {
+            run.run(
+                            command,
+                            "--model_name_or_path",
+                            other,
+                            "--adapter_name_or_path",
+                            run.out(),
+                            "--output_dir",
+                            folder.resolve("merged"))
+                    .refused(
+                            ExitCode.CORRUPT_INPUT,
+                            run.out() + ": the adapter was trained on other weights",
+                            "allow_other_base");
+        }
+        run.succeeds(
+                "eval",
+                "--model_name_or_path",
+                other,
+                "--adapter_name_or_path",
+                run.out(),
+                "--allow_other_base");
     }
 
     @Test

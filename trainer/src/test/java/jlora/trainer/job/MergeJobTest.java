@@ -90,7 +90,7 @@ class MergeJobTest {
             throws IOException {
         Path adapter = random(adapterName);
         Path output = temp.resolve("new/merged");
-        MergeJob.Result result = MergeJob.run(base(baseName), adapter, output, false);
+        MergeJob.Result result = MergeJob.run(base(baseName), adapter, output, false, false);
         int merged = 0;
         try (HuggingFaceFolder before = HuggingFaceFolder.open(base(baseName));
                 HuggingFaceFolder after = HuggingFaceFolder.open(output);
@@ -113,7 +113,6 @@ class MergeJobTest {
             assertEquals(peft.modules().size(), merged);
         }
         assertEquals(merged, result.modules());
-        assertEquals(List.of(), result.notices());
         try (Stream<Path> left = Files.list(output.getParent())) {
             assertEquals(List.of(output), left.toList());
         }
@@ -188,7 +187,8 @@ class MergeJobTest {
         List<Path> before = listing();
         JloraException e =
                 assertThrows(
-                        JloraException.class, () -> MergeJob.run(base, adapter, output, false));
+                        JloraException.class,
+                        () -> MergeJob.run(base, adapter, output, false, false));
         assertEquals(code, e.exitCode(), e.getMessage());
         assertTrue(e.getMessage().contains(part), e.getMessage());
         assertEquals(before, listing(), "nothing is written");
@@ -241,7 +241,7 @@ class MergeJobTest {
         Files.writeString(output.resolve("model-00001-of-00002.safetensors"), "an older shard");
         Files.writeString(output.resolve("model.safetensors.index.json"), "{}");
         assertRefused(ExitCode.USAGE, "not empty", base("llama_gqa"), adapter, output);
-        MergeJob.run(base("llama_gqa"), adapter, output, true);
+        MergeJob.run(base("llama_gqa"), adapter, output, true, false);
         assertEquals("mine", Files.readString(output.resolve("notes.txt")));
         assertFalse(Files.exists(output.resolve("model-00001-of-00002.safetensors")));
         try (HuggingFaceFolder merged = HuggingFaceFolder.open(output);
@@ -264,7 +264,7 @@ class MergeJobTest {
         JloraException e =
                 assertThrows(
                         JloraException.class,
-                        () -> MergeJob.run(copy, adapter, temp.resolve("x/../base"), true));
+                        () -> MergeJob.run(copy, adapter, temp.resolve("x/../base"), true, false));
         assertEquals(ExitCode.USAGE, e.exitCode());
         assertEquals(
                 -1,
@@ -290,7 +290,7 @@ class MergeJobTest {
         }
         Files.writeString(copy.resolve("pytorch_model.bin"), "the old weights");
         Path output = temp.resolve("out");
-        MergeJob.run(copy, random("llama_gqa_qv"), output, false);
+        MergeJob.run(copy, random("llama_gqa_qv"), output, false, false);
         for (String file : kept) {
             assertEquals("content of " + file, Files.readString(output.resolve(file)));
         }
