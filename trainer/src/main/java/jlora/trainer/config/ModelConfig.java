@@ -28,9 +28,9 @@ public record ModelConfig(
         @Key(
                         doc =
                                 "Use an adapter over other base weights than it was trained on,"
-                                    + " such as the same model saved in another type; otherwise"
-                                    + " that is an error, where the adapter says what it was"
-                                    + " trained on.",
+                                        + " such as the same model saved in another type; otherwise"
+                                        + " that is an error, where the adapter says what it was"
+                                        + " trained on.",
                         value = "false")
                 boolean allowOtherBase,
         @Key(

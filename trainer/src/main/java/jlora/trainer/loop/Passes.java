@@ -23,10 +23,11 @@ import java.util.List;
  */
 public final class Passes {
     /**
-     * Bytes that a chunk of f32 logits aims at: a share of the cache on a CPU, little beside the
-     * weights on a GPU.
+     * Bytes that a chunk of f32 logits may take. Each chunk makes the product library lay out the
+     * head's weight anew: 128 MiB in place of 64 MiB made GPT-2's loss in bf16 a fifth faster on
+     * two Zen 4 cores, and is still little beside full logits.
      */
-    private static final long LOGITS_BYTES = 64L << 20;
+    private static final long LOGITS_BYTES = 128L << 20;
 
     private final Blueprint blueprint;
     private final float labelSmoothing;
@@ -40,9 +41,10 @@ public final class Passes {
         return blueprint.model().weights().dtype();
     }
 
-    /** Rows whose logits exist at one time. */
+    /** Rows whose logits exist at one time: chunks of nearly equal size, as few as fit. */
     static long chunk(long rows, long vocabSize) {
-        return Math.max(1, Math.min(rows, LOGITS_BYTES / (vocabSize * DType.F32.bytes())));
+        long most = Math.max(1, LOGITS_BYTES / (vocabSize * DType.F32.bytes()));
+        return Math.ceilDiv(rows, Math.ceilDiv(rows, most));
     }
 
     /** Loss and gradients of one micro-batch; gradients add to what is there. */
