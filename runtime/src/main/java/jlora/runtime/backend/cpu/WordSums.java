@@ -59,7 +59,11 @@ final class WordSums {
             sums = sums.add(x);
             keys = keys.add(NEXT);
         }
-        return sums.reduceLanes(VectorOperators.ADD);
+        long total = 0;
+        for (long lane : sums.toArray()) {
+            total += lane;
+        }
+        return total;
     }
 
     /** The words behind those. */
