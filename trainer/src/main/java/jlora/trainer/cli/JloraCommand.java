@@ -14,6 +14,7 @@ import picocli.CommandLine.Spec;
         mixinStandardHelpOptions = true,
         sortOptions = false,
         subcommands = {
+            QuickstartCommand.class,
             TrainCommand.class,
             PlanCommand.class,
             EvalCommand.class,
