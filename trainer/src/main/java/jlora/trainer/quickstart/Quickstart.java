@@ -25,6 +25,7 @@ import java.util.Optional;
  */
 public final class Quickstart {
     private static final int SHOWN = 4;
+    private static final String STORY = "Anna was hungry, so she went to the";
     private static final int MAX_NEW_TOKENS = 64;
 
     private final Path file;
@@ -66,7 +67,7 @@ public final class Quickstart {
     public void run() {
         out.println(
                 "jlora quickstart: teaches a small language model to write sentences from"
-                    + " records.");
+                        + " records.");
         out.println(
                 "The base model has read short English stories, but never a record. It stays as it"
                         + " is; a LoRA adapter is trained beside it.");
@@ -78,12 +79,17 @@ public final class Quickstart {
     private void before(Backend backend, RunModel model) {
         lossBefore = loss(config, backend);
         out.println();
-        out.println("Before, the model goes on like this:");
         try (TextGeneration generation = open(backend, model)) {
+            out.println("The base model goes on with a story:");
+            out.println();
+            out.println("  " + STORY + "…");
+            out.println("              " + continuation(generation, STORY));
+            out.println();
+            out.println("but not with records:");
             for (Cards.Card card : cards.subList(0, SHOWN)) {
                 out.println();
                 out.println("  " + card.prompt());
-                out.println("    before    " + continuation(generation, card));
+                out.println("    before    " + continuation(generation, card.prompt()));
                 out.flush();
             }
             rightBefore = right(generation);
@@ -101,7 +107,7 @@ public final class Quickstart {
             for (Cards.Card card : cards.subList(0, SHOWN)) {
                 out.println();
                 out.println("  " + card.prompt());
-                out.println("    after     " + continuation(generation, card));
+                out.println("    after     " + continuation(generation, card.prompt()));
                 out.println("    expected  " + card.completion().strip());
                 out.flush();
             }
@@ -132,7 +138,7 @@ public final class Quickstart {
 
     private long right(TextGeneration generation) {
         return cards.stream()
-                .filter(c -> continuation(generation, c).equals(c.completion().strip()))
+                .filter(c -> continuation(generation, c.prompt()).equals(c.completion().strip()))
                 .count();
     }
 
@@ -144,9 +150,9 @@ public final class Quickstart {
         return TextGeneration.of(backend, model.model(), Tokenizer.open(model.folder()));
     }
 
-    private static String continuation(TextGeneration generation, Cards.Card card) {
+    private static String continuation(TextGeneration generation, String prompt) {
         Sampler greedy = new Sampler(0, 1, 0);
-        return generation.run(card.prompt(), MAX_NEW_TOKENS, greedy, piece -> {}).strip();
+        return generation.run(prompt, MAX_NEW_TOKENS, greedy, piece -> {}).strip();
     }
 
     private void next() {
@@ -154,16 +160,16 @@ public final class Quickstart {
         Path adapter = here(output());
         out.println();
         out.println("Next:");
-        out.println("  ./jlora generate --model_name_or_path " + base);
+        out.println("  ./jlora generate --model_name_or_path " + base + " \\");
         out.println(
                 "      --adapter_name_or_path "
                         + adapter
-                        + " --prompt '"
+                        + " \\\n      --prompt '"
                         + cards.getLast().prompt()
                         + "'");
         out.println(
                 "  ./jlora train -c FILE     your own model and data; quickstart/quickstart.yaml is"
-                    + " an example");
+                        + " an example");
         out.println("  ./jlora --help            all commands");
         out.flush();
     }

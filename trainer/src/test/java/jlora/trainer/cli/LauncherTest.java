@@ -246,6 +246,7 @@ class LauncherTest {
         assertEquals(
                 List.of(
                         "@" + build + "/java.args",
+                        "-Djlora.home=" + sandbox.root(),
                         "-cp",
                         build + "/library-2.jar:" + build + "/trainer-1.jar",
                         "-Xmx8g",
@@ -253,7 +254,7 @@ class LauncherTest {
                         "jlora.trainer.cli.Main",
                         "--version",
                         "--add-modules=jdk.incubator.vector"),
-                lines.subList(0, 8));
+                lines.subList(0, 9));
     }
 
     /** The same with this JVM and these classes: what a user sees, byte for byte. */
