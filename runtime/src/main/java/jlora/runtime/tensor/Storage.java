@@ -66,10 +66,6 @@ public final class Storage {
         return bytes;
     }
 
-    public boolean isPlaced() {
-        return segment != null || address != 0;
-    }
-
     /** The host memory of this storage, exactly {@link #bytes} long. */
     public MemorySegment segment() {
         if (segment == null) {

@@ -90,10 +90,6 @@ public final class ModelWeights {
         return values.stream().map(v -> new Parameter(v.name(), v, 1, v.rows() > 1, 0)).toList();
     }
 
-    public List<BorderedWeight> borderedWeights() {
-        return List.copyOf(bordered);
-    }
-
     /** Number of parameters of the base model, borders excluded. */
     public long elements() {
         return checkpoint().stream().mapToLong(t -> t.target().elements()).sum();

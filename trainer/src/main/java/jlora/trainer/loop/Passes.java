@@ -23,9 +23,8 @@ import java.util.List;
  */
 public final class Passes {
     /**
-     * Bytes that a chunk of f32 logits may take. Each chunk makes the product library lay out the
-     * head's weight anew: 128 MiB in place of 64 MiB made GPT-2's loss in bf16 a fifth faster on
-     * two Zen 4 cores, and is still little beside full logits.
+     * Bytes that a chunk of f32 logits may take. The product library lays the head's weight out
+     * anew for each chunk, so few chunks are better; this is still little beside full logits.
      */
     private static final long LOGITS_BYTES = 128L << 20;
 

@@ -54,11 +54,6 @@ final class OneDnnProducts implements Products {
                 + (bf16 ? " with bf16" : ", bf16 by " + vector.describe());
     }
 
-    /** True when the processor multiplies bf16 itself. */
-    boolean hasBf16() {
-        return bf16;
-    }
-
     @Override
     public void multiply(Product p) {
         if (closed) {
