@@ -1,0 +1,68 @@
+package jlora.cu.driver;
+
+import jlora.cu.sys.CudaDriverApi;
+import jlora.cu.sys.CudaDriverConstants;
+
+import java.util.function.Supplier;
+
+/** An initialised driver: the raw calls with their status codes turned into exceptions. */
+public final class CudaDriver {
+    private final CudaDriverApi api;
+    private final int version;
+
+    private CudaDriver(CudaDriverApi api) {
+        this.api = api;
+        check("cuInit", api.cuInit(), "");
+        int[] found = new int[1];
+        check("cuDriverGetVersion", api.cuDriverGetVersion(found), "");
+        this.version = found[0];
+    }
+
+    /**
+     * Initialises the driver.
+     *
+     * @throws CudaException when it cannot: no device, no kernel module, driver and library differ
+     */
+    public static CudaDriver init(CudaDriverApi api) {
+        return new CudaDriver(api);
+    }
+
+    public CudaDriverApi api() {
+        return api;
+    }
+
+    /** The newest CUDA that the driver supports, as 1000 · major + 10 · minor. */
+    public int version() {
+        return version;
+    }
+
+    public int devices() {
+        int[] count = new int[1];
+        int status = api.cuDeviceGetCount(count);
+        if (status == CudaDriverConstants.NO_DEVICE) {
+            return 0;
+        }
+        check("cuDeviceGetCount", status, "");
+        return count[0];
+    }
+
+    void check(String call, int status, String detail) {
+        if (status != CudaDriverConstants.SUCCESS) {
+            throw failed(call, status, detail);
+        }
+    }
+
+    /** The same with a detail that costs something to put together. */
+    void check(String call, int status, Supplier<String> detail) {
+        if (status != CudaDriverConstants.SUCCESS) {
+            throw failed(call, status, detail.get());
+        }
+    }
+
+    private CudaException failed(String call, int status, String detail) {
+        String said = api.errorString(status);
+        String what = detail.isEmpty() ? said : detail + ": " + said;
+        return CudaException.of(
+                new CudaException.Failure(call, status, api.errorName(status), what));
+    }
+}
