@@ -1,20 +1,25 @@
 #!/usr/bin/env bash
-# Compiles src/main/cuda/*.cu into one fatbin under the folder $1 (the module's classes), with nvcc
-# where there is one. Without nvcc, or without kernels, it says so and passes: the CPU backend needs none.
-# build.properties beside the fatbin says what was built, for whoever misses the kernels at run time.
+# Compiles each src/main/cuda/*.cu into a fatbin of its own under the folder $1 (the module's classes),
+# with nvcc where there is one; kernels.list names them. What has not changed is not compiled again.
+# Without nvcc it says so and passes: the CPU backend needs none. build.properties says what was built,
+# for whoever misses the kernels at run time. JLORA_CUDA_ARCHITECTURES="90a" builds for fewer GPUs.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 readonly sources=src/main/cuda
 readonly out=${1:-target/classes}/jlora/kernels
-readonly fatbin=$out/kernels.fatbin
+# A file with other contents means other flags: everything is compiled again.
+readonly stamp=${1:-target/classes}/../kernels.flags
 
-# What this nvcc does not know yet is left out.
-readonly architectures=(80 86 89 90a 100 120)
+read -ra architectures <<<"${JLORA_CUDA_ARCHITECTURES:-80 86 89 90a 100 120}"
+
+say() {
+    printf 'native-kernels: %s\n' "$1"
+}
 
 finish() {
-    printf '%s\n' "$@" >"$out/build.properties"
-    printf 'native-kernels: %s\n' "${1#built=}"
+    printf 'built=%s\n' "$1" >"$out/build.properties"
+    say "$1"
     exit 0
 }
 
@@ -32,23 +37,29 @@ find_nvcc() {
 mkdir -p "$out"
 shopt -s nullglob
 kernels=("$sources"/*.cu)
-if [[ ${#kernels[@]} -eq 0 ]]; then
-    rm -f "$fatbin"
-    finish 'built=nothing, there are no CUDA kernels yet'
-fi
+names=()
+for kernel in "${kernels[@]}"; do
+    name=${kernel##*/}
+    names+=("${name%.cu}")
+done
+
+# A kernel file that is gone must not stay in the jar.
+for fatbin in "$out"/*.fatbin; do
+    name=${fatbin##*/}
+    [[ -f $sources/${name%.fatbin}.cu ]] || rm -f "$fatbin"
+done
+
 nvcc=$(find_nvcc)
 if [[ -z $nvcc ]]; then
-    rm -f "$fatbin"
-    finish 'built=nothing, no nvcc was found (CUDA toolkit 12 or 13); set NVCC or CUDA_HOME and build again'
-fi
-if [[ -f $fatbin && -z $(find "$sources" "${BASH_SOURCE[0]##*/}" -newer "$fatbin" -print -quit) ]]; then
-    exit 0
+    rm -f "$out"/*.fatbin "$out/kernels.list"
+    finish 'nothing, no nvcc was found (CUDA toolkit 12 or 13); set NVCC or CUDA_HOME and build again'
 fi
 
 known=$("$nvcc" --list-gpu-code)
 codes=()
-flags=()
+flags=(-std=c++17 -O3)
 for architecture in "${architectures[@]}"; do
+    # What this nvcc does not know yet is left out.
     if grep -qx "sm_${architecture%a}" <<<"$known"; then
         codes+=("sm_$architecture")
         flags+=("-gencode=arch=compute_$architecture,code=sm_$architecture")
@@ -59,14 +70,27 @@ flags+=("-gencode=arch=compute_${architectures[0]},code=compute_${architectures[
 if "$nvcc" --help | grep -q -e --compress-mode; then
     flags+=(--compress-mode=size)
 fi
-
-# One translation unit, so that one fatbin holds all kernels: names are unique across files.
-unit=$(mktemp -d)
-trap 'rm -rf "$unit"' EXIT
-for kernel in "${kernels[@]}"; do
-    printf '#include "%s"\n' "${kernel##*/}"
-done >"$unit/kernels.cu"
-"$nvcc" -fatbin -std=c++17 -O3 --threads 0 -I "$sources" "${flags[@]}" -o "$unit/kernels.fatbin" "$unit/kernels.cu"
-mv "$unit/kernels.fatbin" "$fatbin"
 release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-finish "built=${#kernels[@]} kernel files with nvcc $release for ${codes[*]}"
+if [[ $(cat "$stamp" 2>/dev/null) != "$release ${flags[*]}" ]]; then
+    rm -f "$out"/*.fatbin
+    printf '%s' "$release ${flags[*]}" >"$stamp"
+fi
+
+changed=()
+for name in "${names[@]}"; do
+    if [[ ! -f $out/$name.fatbin || -n $(find "$sources/$name.cu" "$sources/common" -newer "$out/$name.fatbin" -print -quit) ]]; then
+        changed+=("$name")
+    fi
+done
+if [[ ${#changed[@]} -gt 0 ]]; then
+    # Written beside its place first: an interrupted build leaves no half a fatbin.
+    printf '%s\n' "${changed[@]}" | xargs -P "$(nproc)" -I NAME sh -c '
+        "$0" -fatbin -I "$1" "${@:4}" -o "$2/NAME.part" "$1/NAME.cu" && mv "$2/NAME.part" "$2/NAME.fatbin"' \
+        "$nvcc" "$sources" "$out" - "${flags[@]}" || {
+        rm -f "$out"/*.part
+        say 'nvcc failed, see above'
+        exit 1
+    }
+fi
+printf '%s\n' "${names[@]}" >"$out/kernels.list"
+finish "${#names[@]} kernel files (${#changed[@]} compiled now) with nvcc $release for ${codes[*]}"
