@@ -84,7 +84,7 @@ for name in "${names[@]}"; do
 done
 if [[ ${#changed[@]} -gt 0 ]]; then
     # Written beside its place first: an interrupted build leaves no half a fatbin.
-    printf '%s\n' "${changed[@]}" | xargs -P "$(nproc)" -I NAME sh -c '
+    printf '%s\n' "${changed[@]}" | xargs -P "$(nproc)" -I NAME bash -c '
         "$0" -fatbin -I "$1" "${@:4}" -o "$2/NAME.part" "$1/NAME.cu" && mv "$2/NAME.part" "$2/NAME.fatbin"' \
         "$nvcc" "$sources" "$out" - "${flags[@]}" || {
         rm -f "$out"/*.part
