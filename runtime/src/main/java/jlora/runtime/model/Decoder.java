@@ -107,7 +107,7 @@ public final class Decoder implements AutoCloseable {
     }
 
     private Pass trace(int tokens) {
-        StepInputs in = StepInputs.of(tokens, 1, otherAdapters());
+        StepInputs in = StepInputs.of(tokens, 1, otherAdapters(), false);
         Trace trace = Trace.inference(model.weights().dtype());
         Tensor hidden =
                 model.hidden(

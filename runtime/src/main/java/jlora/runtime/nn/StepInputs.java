@@ -8,6 +8,8 @@ import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.Placement;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * What changes from one run of a plan to the next: a packed batch of T tokens in at most S
@@ -19,7 +21,7 @@ import java.util.List;
  * @param targets i32 [1,T], shifted already; −100 where no loss is wanted
  * @param lossScale f32 [1,T]
  * @param cuSeqlens i32 [1,S+1]
- * @param keyMask i32 [1,T]
+ * @param keyMask i32 [1,T]; present in plans for batches that hide keys
  * @param adapterOfRow i32 [1,T]
  * @param rng i32 [1,3]
  * @param mixed whether tokens may use different adapters, or none: products then keep each token to
@@ -31,19 +33,22 @@ public record StepInputs(
         Tensor targets,
         Tensor lossScale,
         Tensor cuSeqlens,
-        Tensor keyMask,
+        Optional<Tensor> keyMask,
         Tensor adapterOfRow,
         Tensor rng,
         boolean mixed) {
 
-    public static StepInputs of(long tokens, long sequences, boolean mixed) {
+    /**
+     * @param masked whether there is a key mask
+     */
+    public static StepInputs of(long tokens, long sequences, boolean mixed, boolean masked) {
         return new StepInputs(
                 input("ids", DType.I32, tokens),
                 input("positions", DType.I32, tokens),
                 input("targets", DType.I32, tokens),
                 input("loss_scale", DType.F32, tokens),
                 input("cu_seqlens", DType.I32, sequences + 1),
-                input("key_mask", DType.I32, tokens),
+                masked ? Optional.of(input("key_mask", DType.I32, tokens)) : Optional.empty(),
                 input("adapter_of_row", DType.I32, tokens),
                 input("rng", DType.I32, 3),
                 mixed);
@@ -64,10 +69,9 @@ public record StepInputs(
     }
 
     public List<Storage> storages() {
-        return List.of(ids, positions, targets, lossScale, cuSeqlens, keyMask, adapterOfRow, rng)
-                .stream()
-                .map(Tensor::storage)
-                .toList();
+        Stream<Tensor> always =
+                Stream.of(ids, positions, targets, lossScale, cuSeqlens, adapterOfRow, rng);
+        return Stream.concat(always, keyMask.stream()).map(Tensor::storage).toList();
     }
 
     public MemoryArena allocate(Backend backend) {

@@ -6,7 +6,9 @@ import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Records {@link jlora.runtime.kernel.AttentionKernel} and {@link
@@ -19,6 +21,7 @@ public final class Attention {
      * Causal attention within each packed sequence.
      *
      * @param qkv [T, fusedCols]
+     * @param keyMask i32 [1,T], or empty when no key is hidden
      * @param longest tokens of the longest sequence, for the cost
      * @param pad columns behind each output row for the low-rank part of the product that reads it
      * @return [T, heads·headDim]
@@ -27,12 +30,12 @@ public final class Attention {
             Trace trace,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape,
             long longest,
             long pad) {
         Check.cols("attention", qkv, shape.fusedCols());
-        Check.shape("attention", keyMask, 1, qkv.rows());
+        keyMask.ifPresent(mask -> Check.shape("attention", mask, 1, qkv.rows()));
         Tensor out =
                 trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
         Tensor lse = trace.activation("attention.lse", DType.F32, qkv.rows(), shape.heads(), 0, 0);
@@ -41,7 +44,7 @@ public final class Attention {
         trace.step(
                 Step.of(
                                 "attention",
-                                List.of(qkv, cuSeqlens, keyMask),
+                                with(keyMask, qkv, cuSeqlens),
                                 List.of(out, lse),
                                 b ->
                                         b.attention()
@@ -56,7 +59,7 @@ public final class Attention {
                     g.step(
                             Step.of(
                                             "attention.backward",
-                                            List.of(dOut, out, lse, qkv, cuSeqlens, keyMask),
+                                            with(keyMask, dOut, out, lse, qkv, cuSeqlens),
                                             List.of(dQkv),
                                             b ->
                                                     b.attention()
@@ -66,6 +69,12 @@ public final class Attention {
                                     .flops(5 * flops / 2));
                 });
         return out;
+    }
+
+    private static List<Tensor> with(Optional<Tensor> keyMask, Tensor... reads) {
+        List<Tensor> all = new ArrayList<>(List.of(reads));
+        keyMask.ifPresent(all::add);
+        return all;
     }
 
     /** Attention of new tokens to a cache that they are appended to; for generation. */

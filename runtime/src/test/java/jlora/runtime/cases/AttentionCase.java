@@ -10,6 +10,7 @@ import jlora.runtime.tensor.DType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Causal attention over packed sequences, and its gradient.
@@ -94,7 +95,8 @@ public record AttentionCase(
                         .times(1 + spread, "exponentials magnify errors of the scores");
         Slot qkv = p.input("qkv", dtype, rows, shape.fusedCols(), layout, Fill.normal(1));
         Slot cu = p.ints("cuSeqlens", cuSeqlens);
-        Slot keyMask = p.ints("keyMask", mask);
+        Optional<Slot> keyMask =
+                masked > 0 ? Optional.of(p.ints("keyMask", mask)) : Optional.empty();
         Slot out = p.output("out", dtype, rows, shape.queryCols(), layout, tolerance);
         Tolerance logarithm =
                 Tolerance.f32(F32, longest + shape.headDim())
@@ -111,7 +113,7 @@ public record AttentionCase(
         p.pass(
                 "forward",
                 2 * products,
-                List.of(qkv, cu, keyMask),
+                with(keyMask, qkv, cu),
                 List.of(out, lse),
                 (k, t) ->
                         k.forward(
@@ -119,12 +121,12 @@ public record AttentionCase(
                                 t.apply(lse),
                                 t.apply(qkv),
                                 t.apply(cu),
-                                t.apply(keyMask),
+                                keyMask.map(t),
                                 shape));
         p.pass(
                 "backward",
                 5 * products,
-                List.of(dOut, out, lse, qkv, cu, keyMask),
+                with(keyMask, dOut, out, lse, qkv, cu),
                 List.of(dQkv),
                 (k, t) ->
                         k.backward(
@@ -134,7 +136,7 @@ public record AttentionCase(
                                 t.apply(lse),
                                 t.apply(qkv),
                                 t.apply(cu),
-                                t.apply(keyMask),
+                                keyMask.map(t),
                                 shape));
         p.cotangent(out, dOut);
         if (shape.scale() <= 1) {
@@ -146,6 +148,12 @@ public record AttentionCase(
     /** Gradients of scores are differences of products of the head's size. */
     private Tolerance gradients(Tolerance tolerance) {
         return tolerance.times(2, "dP − mean(dP) cancels");
+    }
+
+    private static List<Slot> with(Optional<Slot> keyMask, Slot... reads) {
+        List<Slot> all = new ArrayList<>(List.of(reads));
+        keyMask.ifPresent(all::add);
+        return all;
     }
 
     static int[] cumulative(List<Integer> lengths) {

@@ -82,7 +82,7 @@ class DecoderTest {
 
         /** Logits after every token of a sequence, without a cache. */
         float[][] logits(int[] ids, int adapter) {
-            StepInputs in = StepInputs.of(ids.length, 1, true);
+            StepInputs in = StepInputs.of(ids.length, 1, true, false);
             Trace trace = Trace.inference(DType.F32);
             Tensor hidden =
                     model.hidden(
@@ -102,15 +102,12 @@ class DecoderTest {
             MemoryArena inputs = in.allocate(backend);
             try (MemoryArena arena = backend.allocate("plan", plan.arenaBytes())) {
                 plan.bind(arena);
-                int[] ones = new int[ids.length];
-                Arrays.fill(ones, 1);
                 int[] adapters = new int[ids.length];
                 Arrays.fill(adapters, adapter);
                 backend.upload(in.ids(), MemorySegment.ofArray(ids));
                 backend.upload(
                         in.positions(),
                         MemorySegment.ofArray(IntStream.range(0, ids.length).toArray()));
-                backend.upload(in.keyMask(), MemorySegment.ofArray(ones));
                 backend.upload(in.adapterOfRow(), MemorySegment.ofArray(adapters));
                 backend.upload(in.cuSeqlens(), MemorySegment.ofArray(new int[] {0, ids.length}));
                 plan.run(backend);

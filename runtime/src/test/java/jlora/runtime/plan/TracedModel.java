@@ -79,7 +79,7 @@ final class TracedModel implements AutoCloseable {
         attached.forEach(a -> trained.addAll(a.parameters()));
         this.parameters =
                 new ParameterSet(setup.adapters == 0 ? model.weights().parameters() : trained);
-        this.inputs = StepInputs.of(TOKENS, STARTS.length - 1, setup.adapters > 1);
+        this.inputs = StepInputs.of(TOKENS, STARTS.length - 1, setup.adapters > 1, false);
     }
 
     Plan plan(Recompute recompute) {
@@ -112,7 +112,7 @@ final class TracedModel implements AutoCloseable {
                 LoraAdapter.attach(model, "adapter", 0, TinyModels.allLinear(model, rank, 1, 0));
         model.weights().seal();
         ParameterSet parameters = new ParameterSet(adapter.parameters());
-        StepInputs in = StepInputs.of(tokens, 1, false);
+        StepInputs in = StepInputs.of(tokens, 1, false, false);
         Trace trace = Trace.training(DType.BF16, parameters.gradients());
         Tensor hidden =
                 model.hidden(
@@ -142,7 +142,6 @@ final class TracedModel implements AutoCloseable {
         int[] ids = new int[TOKENS];
         int[] positions = new int[TOKENS];
         int[] targets = new int[TOKENS];
-        int[] keyMask = new int[TOKENS];
         int[] adapterOfRow = new int[TOKENS];
         float[] scale = new float[TOKENS];
         for (int s = 0; s + 1 < STARTS.length; s++) {
@@ -150,7 +149,6 @@ final class TracedModel implements AutoCloseable {
                 ids[t] = (7 * t + 3) % 61;
                 positions[t] = t - STARTS[s];
                 targets[t] = t % 5 == 0 ? -100 : (11 * t + 5) % 61;
-                keyMask[t] = 1;
                 adapterOfRow[t] = setup.adapters > 1 ? s - 1 : 0;
                 scale[t] = 0.05f;
             }
@@ -158,7 +156,6 @@ final class TracedModel implements AutoCloseable {
         backend.upload(inputs.ids(), MemorySegment.ofArray(ids));
         backend.upload(inputs.positions(), MemorySegment.ofArray(positions));
         backend.upload(inputs.targets(), MemorySegment.ofArray(targets));
-        backend.upload(inputs.keyMask(), MemorySegment.ofArray(keyMask));
         backend.upload(inputs.adapterOfRow(), MemorySegment.ofArray(adapterOfRow));
         backend.upload(inputs.lossScale(), MemorySegment.ofArray(scale));
         backend.upload(inputs.cuSeqlens(), MemorySegment.ofArray(STARTS));

@@ -2,6 +2,7 @@ package jlora.trainer.data;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * One micro-batch as the training step uploads it. There is no padding between sequences: they lie
@@ -110,6 +111,11 @@ public record Batch(
                 examples.size(),
                 rows,
                 trained);
+    }
+
+    /** Whether there is a token that later ones may not attend. */
+    public boolean masked() {
+        return IntStream.range(0, tokens).anyMatch(t -> keyMask[t] == 0);
     }
 
     /** Tokens there is room for: T and the padding behind it. */

@@ -62,10 +62,7 @@ public final class EvalJob implements AutoCloseable {
                         (inputs, longest) -> passes.evaluate(inputs, loss, longest));
         Backend backend = session.backend();
         try (MemoryArena arena = backend.allocate("plan", plans.largest().plan().arenaBytes());
-                MemoryArena inputs =
-                        backend.allocate(
-                                "batch inputs",
-                                Placement.bytes(plans.largest().inputs().storages()))) {
+                MemoryArena inputs = backend.allocate("batch inputs", plans.inputBytes())) {
             plans.bind(arena, inputs);
             return new Evaluator(session, plans, schedule).run();
         }
@@ -94,7 +91,8 @@ public final class EvalJob implements AutoCloseable {
     /** One row at a time: all logits of a long row fill memory fast enough. */
     private MemorySegment logits(Example row, int longest, int vocabulary) {
         Batch batch = Batch.ofAllTokens(List.of(row));
-        StepInputs inputs = StepInputs.of(batch.tokens(), 1, model.blueprint().mixed());
+        StepInputs inputs =
+                StepInputs.of(batch.tokens(), 1, model.blueprint().mixed(), batch.masked());
         Passes.Logits pass = passes.logits(inputs, batch.tokens());
         Backend backend = session.backend();
         MemorySegment padded =

@@ -115,10 +115,7 @@ public final class RunPlan {
 
     /** Bytes of the batch inputs. */
     public long inputBytes() {
-        long bytes = Placement.bytes(training.largest().inputs().storages());
-        return Math.max(
-                bytes,
-                evaluation.map(e -> Placement.bytes(e.largest().inputs().storages())).orElse(0L));
+        return Math.max(training.inputBytes(), evaluation.map(BatchPlans::inputBytes).orElse(0L));
     }
 
     /** Allocates the arena and the inputs, owned by the session, and places the plans in them. */

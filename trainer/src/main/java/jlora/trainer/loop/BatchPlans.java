@@ -3,6 +3,7 @@ package jlora.trainer.loop;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.weight.Placement;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.RowBuckets;
 
@@ -11,21 +12,24 @@ import java.util.Map;
 import java.util.function.BiFunction;
 
 /**
- * Plans of one pass for batches of many sizes: one plan per capacity, traced when the first batch
- * of that size comes, all of them in one arena that the largest fills. So the memory of a run is
- * known before its first step.
+ * Plans of one pass for batches of many sizes: one plan per capacity, and one more for batches that
+ * hide keys, traced when the first batch of that kind comes, all of them in one arena that the
+ * largest fills. So the memory of a run is known before its first step.
  */
 public final class BatchPlans {
     /** A plan with the inputs that it reads. */
     public record Entry(Plan plan, StepInputs inputs) {}
+
+    /** Batches of the same kind share a plan. */
+    private record Kind(int tokens, boolean masked) {}
 
     private final BiFunction<StepInputs, Long, Plan> tracer;
     private final RowBuckets buckets;
     private final int maxSequences;
     private final long longest;
     private final boolean mixed;
-    private final Entry largest;
-    private final Map<Integer, Entry> entries = new HashMap<>();
+    private final Kind largest;
+    private final Map<Kind, Entry> entries = new HashMap<>();
     private MemoryArena arena;
     private MemoryArena inputs;
 
@@ -47,28 +51,33 @@ public final class BatchPlans {
         this.maxSequences = maxSequences;
         this.longest = longest;
         this.mixed = mixed;
-        this.largest = trace(maxTokens);
-        entries.put(maxTokens, largest);
+        this.largest = new Kind(maxTokens, false);
+        entries.put(largest, trace(largest));
     }
 
-    private Entry trace(int tokens) {
-        StepInputs stepInputs = StepInputs.of(tokens, maxSequences, mixed);
-        return new Entry(tracer.apply(stepInputs, Math.min(longest, tokens)), stepInputs);
+    private Entry trace(Kind kind) {
+        StepInputs stepInputs = StepInputs.of(kind.tokens, maxSequences, mixed, kind.masked);
+        return new Entry(tracer.apply(stepInputs, Math.min(longest, kind.tokens)), stepInputs);
     }
 
     /** The plan of the largest batch: what memory is reserved for. */
     public Entry largest() {
-        return largest;
+        return entries.get(largest);
+    }
+
+    /** Bytes of the largest batch's inputs, with a key mask. */
+    public long inputBytes() {
+        return Placement.bytes(StepInputs.of(largest.tokens, maxSequences, mixed, true).storages());
     }
 
     /**
-     * Gives the plans their memory: {@link Plan#arenaBytes} and the inputs' bytes of {@link
-     * #largest} or more.
+     * Gives the plans their memory: {@link Plan#arenaBytes} of {@link #largest} and {@link
+     * #inputBytes}, or more.
      */
     public void bind(MemoryArena planArena, MemoryArena inputArena) {
         arena = planArena;
         inputs = inputArena;
-        place(largest);
+        place(largest());
     }
 
     private void place(Entry entry) {
@@ -78,17 +87,19 @@ public final class BatchPlans {
 
     /** The plan for a batch, ready to run once its inputs are uploaded. */
     public Entry of(Batch batch) {
-        return entries.computeIfAbsent(
-                buckets.capacity(batch.tokens()),
-                tokens -> {
-                    Entry entry = trace(tokens);
-                    if (entry.plan.arenaBytes() > arena.bytes()) {
-                        // Layouts are found greedily: a smaller batch may, in theory, pack worse
-                        // than the largest.
-                        return largest;
-                    }
-                    place(entry);
-                    return entry;
-                });
+        Kind kind = new Kind(buckets.capacity(batch.tokens()), batch.masked());
+        Entry known = entries.get(kind);
+        if (known != null) {
+            return known;
+        }
+        Entry entry = trace(kind);
+        if (entry.plan.arenaBytes() > arena.bytes()) {
+            // Layouts are found greedily: a smaller batch may, in theory, pack worse than the
+            // largest. A mask is an input, so it changes no layout.
+            entry = entries.computeIfAbsent(new Kind(largest.tokens, kind.masked), this::trace);
+        }
+        place(entry);
+        entries.put(kind, entry);
+        return entry;
     }
 }

@@ -33,6 +33,9 @@ public final class StepMemory {
             float[] lossScale,
             long seed,
             long microBatch) {
+        if (batch.masked() && inputs.keyMask().isEmpty()) {
+            throw new IllegalArgumentException("a batch with hidden keys in a plan without a mask");
+        }
         Batch padded = batch.padTo((int) inputs.tokens(), (int) inputs.sequences());
         float[] scale = new float[padded.capacityRows()];
         for (int t = 0; t < batch.tokens(); t++) {
@@ -52,7 +55,8 @@ public final class StepMemory {
         backend.upload(inputs.targets(), MemorySegment.ofArray(padded.targets()));
         backend.upload(inputs.lossScale(), MemorySegment.ofArray(scale));
         backend.upload(inputs.cuSeqlens(), MemorySegment.ofArray(padded.cuSeqlens()));
-        backend.upload(inputs.keyMask(), MemorySegment.ofArray(padded.keyMask()));
+        inputs.keyMask()
+                .ifPresent(mask -> backend.upload(mask, MemorySegment.ofArray(padded.keyMask())));
         backend.upload(inputs.adapterOfRow(), MemorySegment.ofArray(padded.adapterOfRow()));
         backend.upload(
                 inputs.rng(),

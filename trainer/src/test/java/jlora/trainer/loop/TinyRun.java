@@ -15,7 +15,6 @@ import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ParameterSet;
-import jlora.runtime.weight.Placement;
 import jlora.runtime.weight.RandomInit;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.DataPosition;
@@ -127,10 +126,7 @@ final class TinyRun implements AutoCloseable {
     private void bind(BatchPlans plans) {
         Plan plan = plans.largest().plan();
         MemoryArena arena = session.own(backend.allocate("plan", plan.arenaBytes()));
-        MemoryArena inputs =
-                session.own(
-                        backend.allocate(
-                                "inputs", Placement.bytes(plans.largest().inputs().storages())));
+        MemoryArena inputs = session.own(backend.allocate("inputs", plans.inputBytes()));
         plans.bind(arena, inputs);
     }
 

@@ -210,7 +210,7 @@ class ParityTest {
 
     private static float[] logits(TrainJob job, Batch batch) {
         Session session = job.session();
-        StepInputs inputs = StepInputs.of(batch.tokens(), 1, false);
+        StepInputs inputs = StepInputs.of(batch.tokens(), 1, false, batch.masked());
         Passes.Logits pass = new Passes(session.blueprint(), 0).logits(inputs, batch.tokens());
         try (MemoryArena arena = session.backend().allocate("plan", pass.plan().arenaBytes());
                 MemoryArena inputArena =

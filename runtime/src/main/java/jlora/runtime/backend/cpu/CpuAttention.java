@@ -10,6 +10,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * {@link AttentionKernel} by blocks of queries whose work is matrix products. Forward, a task is
@@ -44,7 +45,7 @@ final class CpuAttention implements AttentionKernel {
             Tensor lse,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         int size = shape.headDim();
         List<ForwardTask> tasks = new ArrayList<>();
@@ -106,7 +107,7 @@ final class CpuAttention implements AttentionKernel {
             Tensor lse,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         List<BackwardTask> tasks = new ArrayList<>();
         for (Sequence sequence : sequences(cuSeqlens)) {
@@ -145,7 +146,7 @@ final class CpuAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         int size = shape.headDim();
         int group = shape.heads() / shape.kvHeads();
@@ -230,9 +231,12 @@ final class CpuAttention implements AttentionKernel {
 
     /** 0 for keys that may be seen and −∞ for the others; null when all may be. */
     private static MemorySegment mask(
-            AttentionScratch scratch, Tensor keyMask, int first, int count) {
+            AttentionScratch scratch, Optional<Tensor> keyMask, int first, int count) {
+        if (keyMask.isEmpty()) {
+            return null;
+        }
         int key = 0;
-        while (key < count && Rows.i32(keyMask, first + key) != 0) {
+        while (key < count && Rows.i32(keyMask.get(), first + key) != 0) {
             key++;
         }
         if (key == count) {
@@ -241,7 +245,7 @@ final class CpuAttention implements AttentionKernel {
         int padded = VectorMath.padded(count);
         MemorySegment mask = scratch.floats(Slot.MASK, padded);
         for (int i = 0; i < padded; i++) {
-            boolean seen = i >= count || Rows.i32(keyMask, first + i) != 0;
+            boolean seen = i >= count || Rows.i32(keyMask.get(), first + i) != 0;
             mask.setAtIndex(ValueLayout.JAVA_FLOAT, i, seen ? 0f : Float.NEGATIVE_INFINITY);
         }
         return mask;

@@ -4,6 +4,8 @@ import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Optional;
+
 final class CudaAttention implements AttentionKernel {
     private final CudaKernels kernels;
 
@@ -17,7 +19,7 @@ final class CudaAttention implements AttentionKernel {
             Tensor lse,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         throw new UnsupportedOperationException("Attention.forward on CUDA");
     }
@@ -30,7 +32,7 @@ final class CudaAttention implements AttentionKernel {
             Tensor lse,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         throw new UnsupportedOperationException("Attention.backward on CUDA");
     }

@@ -4,6 +4,8 @@ import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Optional;
+
 /** {@link AttentionKernel} by definition. */
 public final class ReferenceAttention implements AttentionKernel {
     @Override
@@ -12,7 +14,7 @@ public final class ReferenceAttention implements AttentionKernel {
             Tensor lse,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         int size = shape.headDim();
         for (int t = 0; t < qkv.rows(); t++) {
@@ -56,7 +58,7 @@ public final class ReferenceAttention implements AttentionKernel {
             Tensor lse,
             Tensor qkv,
             Tensor cuSeqlens,
-            Tensor keyMask,
+            Optional<Tensor> keyMask,
             AttentionShape shape) {
         int size = shape.headDim();
         double[][] gradient = new double[Math.toIntExact(qkv.rows())][shape.fusedCols()];
@@ -110,7 +112,12 @@ public final class ReferenceAttention implements AttentionKernel {
 
     /** Scaled scores of row t against rows start to t; −∞ where it does not look. */
     private static double[] scores(
-            Tensor qkv, Tensor keyMask, AttentionShape shape, int start, int t, int head) {
+            Tensor qkv,
+            Optional<Tensor> keyMask,
+            AttentionShape shape,
+            int start,
+            int t,
+            int head) {
         double[] scores = new double[start < 0 ? 0 : t - start + 1];
         for (int u = start; u >= 0 && u <= t; u++) {
             boolean inWindow = shape.window() == 0 || t - u < shape.window();
@@ -120,8 +127,8 @@ public final class ReferenceAttention implements AttentionKernel {
                         Elements.get(qkv, t, head * shape.headDim() + c)
                                 * Elements.get(qkv, u, keyColumn(shape, head) + c);
             }
-            boolean seen = inWindow && Elements.getInt(keyMask, 0, u) != 0;
-            scores[u - start] = seen ? shape.scale() * dot : Double.NEGATIVE_INFINITY;
+            boolean shown = keyMask.isEmpty() || Elements.getInt(keyMask.get(), 0, u) != 0;
+            scores[u - start] = inWindow && shown ? shape.scale() * dot : Double.NEGATIVE_INFINITY;
         }
         return scores;
     }

@@ -9,6 +9,8 @@ import jlora.runtime.tensor.Tensor;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
+import java.util.Optional;
+
 /**
  * Attention against PyTorch 2.13's scaled_dot_product_attention in f64: four query heads over two
  * key heads of two columns, four tokens, a window of three, scale 1/2.
@@ -142,7 +144,7 @@ final class ReferenceAttentionValuesTest {
     void followsTorch() {
         Tensor qkv = literals.floats(4, QKV);
         Tensor cuSeqlens = literals.ints(0, 4);
-        Tensor keyMask = literals.ints(1, 1, 1, 1);
+        Optional<Tensor> keyMask = Optional.of(literals.ints(1, 1, 1, 1));
         Tensor out = literals.zeros(F32, 4, 8);
         Tensor lse = literals.zeros(F32, 4, 4);
         backend.attention().forward(out, lse, qkv, cuSeqlens, keyMask, SHAPE);
@@ -161,9 +163,14 @@ final class ReferenceAttentionValuesTest {
     void firstRowSeesItselfAlone() {
         Tensor lse = literals.zeros(F32, 4, 4);
         Tensor out = literals.zeros(F32, 4, 8);
-        Tensor mask = literals.ints(1, 1, 1, 1);
         backend.attention()
-                .forward(out, lse, literals.floats(4, QKV), literals.ints(0, 4), mask, SHAPE);
+                .forward(
+                        out,
+                        lse,
+                        literals.floats(4, QKV),
+                        literals.ints(0, 4),
+                        Optional.empty(),
+                        SHAPE);
         // q·k/2 of row 0: heads 0 and 1 with key head 0, heads 2 and 3 with key head 1.
         assertValues(lse.rows(0, 1), TOLERANCE, 0.46875, -0.65625, 1.6875, -1.75);
     }
