@@ -13,6 +13,9 @@ import java.util.stream.Stream;
 public final class Conformance {
     private static final ReferenceBackend REFERENCE = new ReferenceBackend();
 
+    /** Names of stems, separated by commas: only these are run while an op is being written. */
+    private static final String ONLY = System.getProperty("jlora.ops", "");
+
     private Conformance() {}
 
     /** Every case of every op, and the backend's copies. */
@@ -24,7 +27,13 @@ public final class Conformance {
                                 DynamicTest.dynamicTest(
                                         "copies strided views", () -> MemoryCheck.check(backend))));
         return Stream.concat(
-                Stream.of(memory), OpStems.ALL.stream().map(stem -> container(stem, backend)));
+                Stream.of(memory),
+                OpStems.ALL.stream()
+                        .filter(
+                                stem ->
+                                        ONLY.isEmpty()
+                                                || List.of(ONLY.split(",")).contains(stem.name()))
+                        .map(stem -> container(stem, backend)));
     }
 
     private static <K> DynamicContainer container(OpStem<K> stem, Backend backend) {

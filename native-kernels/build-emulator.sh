@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# Compiles src/main/cuda/*.cu by g++ into the emulator: a folder (target/emulator) with stand-ins for libcuda,
+# cuBLASLt and NVML that run the kernels on the CPU, for tests on machines without a GPU. Needs g++ alone.
+#
+#   build-emulator.sh [--sanitize]      --sanitize: into target/emulator-asan, with the address sanitizer
+#
+# Rebuilds what changed. Without g++ it says so and passes; build.properties in the folder has the same words.
+set -euo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+readonly emulator=src/test/emulator
+readonly kernels=src/main/cuda
+out=target/emulator
+flags=(-std=c++17 -O2 -g1 -fPIC -Wall -Wextra)
+if [[ ${1:-} == --sanitize ]]; then
+    out=target/emulator-asan
+    flags+=(-fsanitize=address -fno-omit-frame-pointer)
+fi
+readonly out flags
+# Kernels are CUDA C++: they reinterpret memory, mark functions and loops as g++ does not know, and index from
+# 0 with ints. No unique symbols: each copy of a library must have its own shared memory.
+readonly kernel_flags=(-fno-strict-aliasing -fno-gnu-unique -fvisibility=hidden -DJLORA_EMULATOR -include language.h
+    -Wno-unknown-pragmas -Wno-unused-function -Wno-unused-parameter -Wno-sign-compare -Wno-unused-variable
+    -I "$emulator/device" -I "$emulator/engine" -I "$kernels")
+# As many as the OS threads of the emulator: WORKERS in driver/driver.h.
+readonly copies=(0 1)
+readonly cxx=${CXX:-g++}
+
+finish() {
+    printf '%s\n' "$@" >"$out/build.properties"
+    printf 'emulator: %s\n' "${1#built=}"
+    exit 0
+}
+
+# Whether file $1 must be made anew from the files and folders that follow.
+older() {
+    local target=$1
+    shift
+    [[ ! -f $target || -n $(find "$@" -newer "$target" -print -quit) ]]
+}
+
+# The entries of a .cu file with their launch bounds, as a table that the registry is made of. Entries are often
+# made by macros, so they are looked for in preprocessed text, where __global__ is kept.
+entries() {
+    "$cxx" -std=c++17 -E -P -D__global__=__global__ '-D__launch_bounds__(...)=__launch_bounds__((__VA_ARGS__))' \
+        "${kernel_flags[@]}" -x c++ "$1" | tr '\n' ' ' \
+        | grep -oE 'extern "C" +__global__ +(__launch_bounds__\(\([^;{]*\)\) +)?void +(__launch_bounds__\(\([^;{]*\)\) +)?[A-Za-z_0-9]+ *\(' \
+        | sed -E 's/.*(__launch_bounds__\(\((.*)\)\)).* ([A-Za-z_0-9]+) *\($/\3 \2/; s/^extern "C".* ([A-Za-z_0-9]+) *\($/\1 1024/' \
+        | sort -u || true
+}
+
+# One kernel library: the file itself, the table of its entries, and the code that runs blocks.
+build_kernels() {
+    local source=$1 name copy
+    name=$(basename "$source" .cu)
+    {
+        printf '#include "%s"\n#include "kernel.h"\n\n' "$(realpath "$source")"
+        printf 'static const emulator::Kernel kernels[] = {\n'
+        entries "$source" | while read -r entry bounds; do
+            printf '    emulator::KernelOf<&%s>::named("%s", emulator::launch_bound(%s)),\n' "$entry" "$entry" "$bounds"
+        done
+        printf '    {nullptr, nullptr, 0, nullptr, nullptr, 0},\n};\n'
+        printf 'static const emulator::KernelLibrary library = {\n'
+        printf '    "%s", kernels, sizeof kernels / sizeof kernels[0] - 1, emulator::run_block};\n' "$name.cu"
+        printf 'extern "C" __attribute__((visibility("default"))) const emulator::KernelLibrary*\n'
+        printf 'jlora_emulator_kernel_library() {\n    return &library;\n}\n'
+    } >"$out/objects/$name.cpp"
+    "$cxx" "${flags[@]}" "${kernel_flags[@]}" -c -o "$out/objects/$name.o" "$out/objects/$name.cpp"
+    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -o "$out/objects/$name.so" "$out/objects/$name.o" "$out/objects/block.o" \
+        "$out/objects/context_switch.o"
+    for copy in "${copies[@]}"; do
+        cp "$out/objects/$name.so" "$out/kernels/$copy/.$name.so"
+        mv "$out/kernels/$copy/.$name.so" "$out/kernels/$copy/$name.so"
+    done
+}
+
+# Runs "$1 ITEM" for each of the other arguments, two at a time; fails if one fails.
+two_at_a_time() {
+    local function=$1 item job failed=0
+    shift
+    local jobs=()
+    for item in "$@"; do
+        "$function" "$item" &
+        jobs+=($!)
+        if [[ ${#jobs[@]} -eq 2 ]]; then
+            wait "${jobs[0]}" || failed=1
+            jobs=("${jobs[@]:1}")
+        fi
+    done
+    for job in ${jobs[@]+"${jobs[@]}"}; do
+        wait "$job" || failed=1
+    done
+    return $failed
+}
+
+compile() {
+    local hidden=()
+    if [[ $1 == */engine/* ]]; then
+        hidden=(-fvisibility=hidden)
+    fi
+    "$cxx" "${flags[@]}" ${hidden[@]+"${hidden[@]}"} -I "$emulator/engine" -I "$emulator/device" -I "$emulator/driver" -c \
+        -o "$out/objects/$(basename "$1" .cpp).o" "$1"
+}
+
+# A shared library $1, by its soname, of the objects that follow.
+link() {
+    local name=$1
+    shift
+    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -Wl,-Bsymbolic "-Wl,-soname,$name" '-Wl,-rpath,$ORIGIN' -o "$out/$name" "$@" -ldl -lpthread
+}
+
+mkdir -p "$out/objects" "$out/kernels"
+for copy in "${copies[@]}"; do
+    mkdir -p "$out/kernels/$copy"
+done
+if ! command -v "$cxx" >/dev/null; then
+    finish "built=nothing, no C++ compiler was found ($cxx); install g++ and build again"
+fi
+# One build at a time: several Maven runs may share the folder.
+exec 9>"$out/objects/lock"
+flock 9
+
+shopt -s nullglob
+built=0
+sources=("$kernels"/*.cu "$emulator"/selftest/*.cu)
+stale=()
+for source in "$emulator"/{engine,driver,cublaslt,nvml}/*.cpp; do
+    if older "$out/objects/$(basename "$source" .cpp).o" "$source" "$emulator"/{engine,driver,device} \
+        "$(basename "${BASH_SOURCE[0]}")"; then
+        stale+=("$source")
+    fi
+done
+if [[ ${#stale[@]} -gt 0 ]]; then
+    two_at_a_time compile "${stale[@]}"
+    built=${#stale[@]}
+fi
+of() {
+    local source
+    for source in "$emulator/$1"/*.cpp; do
+        printf '%s\n' "$out/objects/$(basename "$source" .cpp).o"
+    done
+}
+mapfile -t objects < <(of driver)
+if older "$out/libcuda.so.1" "${objects[@]}"; then
+    link libcuda.so.1 "${objects[@]}"
+fi
+for pair in cublaslt:libcublasLt.so.13 nvml:libnvidia-ml.so.1; do
+    mapfile -t objects < <(of "${pair%%:*}")
+    if [[ ${#objects[@]} -gt 0 ]] && older "$out/${pair#*:}" "${objects[@]}"; then
+        link "${pair#*:}" "${objects[@]}" "$out/libcuda.so.1"
+    fi
+done
+
+stale=()
+for source in "${sources[@]}"; do
+    last=$out/kernels/${copies[-1]}/$(basename "$source" .cu).so
+    if older "$last" "$source" "$kernels/common" "$emulator"/{engine,device} "$(basename "${BASH_SOURCE[0]}")"; then
+        stale+=("$source")
+    fi
+done
+# Libraries whose source is gone.
+for library in "$out"/kernels/*/*.so; do
+    name=$(basename "$library" .so)
+    if [[ ! -f $kernels/$name.cu && ! -f $emulator/selftest/$name.cu ]]; then
+        rm -f "$library"
+    fi
+done
+if [[ ${#stale[@]} -gt 0 ]]; then
+    two_at_a_time build_kernels "${stale[@]}"
+fi
+if [[ $built -eq 0 && ${#stale[@]} -eq 0 && -f $out/build.properties ]]; then
+    exit 0
+fi
+finish "built=${#sources[@]} kernel files with $("$cxx" --version | head -n 1) (${#stale[@]} compiled now)"

@@ -1,0 +1,97 @@
+#include "driver.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace emulator {
+
+Driver& Driver::instance() {
+    // Never destroyed: calls may come while the process ends.
+    static Driver* const driver = new Driver();
+    return *driver;
+}
+
+CUcontext& current_context() {
+    static thread_local CUcontext context = nullptr;
+    return context;
+}
+
+CUresult Driver::call(const char* name, Needs needs, const std::function<CUresult()>& body) {
+    const std::lock_guard<std::recursive_mutex> guard(lock);
+    const CUresult injected = Controls::instance().enter(name);
+    if (injected != CUDA_SUCCESS) {
+        return injected;
+    }
+    if (needs != Needs::NOTHING && !initialized) {
+        return CUDA_ERROR_NOT_INITIALIZED;
+    }
+    if (needs == Needs::CONTEXT) {
+        if (current_context() == nullptr || context.retained == 0) {
+            return CUDA_ERROR_INVALID_CONTEXT;
+        }
+        if (lost != CUDA_SUCCESS) {
+            return lost;
+        }
+    }
+    return body();
+}
+
+CUresult Driver::lose(CUresult code, const std::string& why) {
+    lost = code;
+    fault = why;
+    return code;
+}
+
+CUresult Driver::submit(CUstream stream, const char* name, std::function<CUresult()> run) {
+    if (!knows(stream)) {
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
+    if (stream == nullptr) {
+        // The legacy stream waits for all streams that do not say otherwise, which a capture cannot.
+        for (CUstream other : streams) {
+            if (other->capture && (other->flags & CU_STREAM_NON_BLOCKING) == 0) {
+                other->capture->invalidated = true;
+                return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+            }
+        }
+    }
+    if (stream != nullptr && stream->capture) {
+        if (stream->capture->invalidated) {
+            return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+        }
+        stream->capture->operations.push_back({name, std::move(run)});
+        stream->unjoined = stream != stream->capture->origin;
+        return CUDA_SUCCESS;
+    }
+    return run();
+}
+
+CUresult Driver::refuse_during_capture() {
+    bool refused = false;
+    for (Capture* capture : captures) {
+        const bool minds = capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL
+                || (capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+                        && capture->thread == std::this_thread::get_id());
+        if (minds) {
+            capture->invalidated = true;
+            refused = true;
+        }
+    }
+    return refused ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
+}
+
+CUresult Driver::refuse_if_capturing(CUstream stream) {
+    if (stream != nullptr && stream->capture) {
+        const bool was_invalid = stream->capture->invalidated;
+        stream->capture->invalidated = true;
+        return was_invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    }
+    return refuse_during_capture();
+}
+
+long long environment(const char* name, long long otherwise) {
+    const char* const value = std::getenv(name);
+    return value == nullptr || *value == 0 ? otherwise : std::strtoll(value, nullptr, 10);
+}
+
+}  // namespace emulator
