@@ -51,7 +51,7 @@ public abstract sealed class CudaException extends RuntimeException {
     public static final class OutOfMemory extends CudaException {
         private static final long serialVersionUID = 1L;
 
-        OutOfMemory(Failure failure) {
+        public OutOfMemory(Failure failure) {
             super(failure);
         }
     }
@@ -63,7 +63,7 @@ public abstract sealed class CudaException extends RuntimeException {
     public static final class ContextLost extends CudaException {
         private static final long serialVersionUID = 1L;
 
-        ContextLost(Failure failure) {
+        public ContextLost(Failure failure) {
             super(failure);
         }
     }

@@ -18,28 +18,47 @@ final class Downcalls {
 
     private final String library;
     private final SymbolLookup symbols;
+    private final String needed;
 
     Downcalls(String library, SymbolLookup symbols) {
+        this(library, symbols, "CUDA 12");
+    }
+
+    /**
+     * @param needed the oldest version with all functions that are asked for
+     */
+    Downcalls(String library, SymbolLookup symbols, String needed) {
         this.library = library;
         this.symbols = symbols;
+        this.needed = needed;
     }
 
     /** A function that returns an int status. */
     MethodHandle status(String name, MemoryLayout... parameters) {
-        return optional(name, parameters)
+        return function(name, FunctionDescriptor.of(INT, parameters));
+    }
+
+    /** A function with any result. */
+    MethodHandle function(String name, FunctionDescriptor descriptor) {
+        return optional(name, descriptor)
                 .orElseThrow(
                         () ->
                                 new MissingSymbolException(
                                         library
                                                 + " has no function "
                                                 + name
-                                                + ": it is older than what jlora needs (CUDA 12)"));
+                                                + ": it is older than what jlora needs ("
+                                                + needed
+                                                + ")"));
     }
 
     /** The same, or empty where the library is too old to have it. */
-    @SuppressWarnings("restricted")
     Optional<MethodHandle> optional(String name, MemoryLayout... parameters) {
-        FunctionDescriptor descriptor = FunctionDescriptor.of(INT, parameters);
+        return optional(name, FunctionDescriptor.of(INT, parameters));
+    }
+
+    @SuppressWarnings("restricted")
+    private Optional<MethodHandle> optional(String name, FunctionDescriptor descriptor) {
         return symbols.find(name)
                 .map(address -> Linker.nativeLinker().downcallHandle(address, descriptor));
     }

@@ -1,0 +1,81 @@
+package jlora.cu.cublas;
+
+import jlora.cu.NativeLibrary;
+import jlora.cu.driver.CudaException;
+import jlora.cu.sys.CublasLtConstants;
+import jlora.cu.sys.CublasLtSys;
+
+import java.util.function.Supplier;
+
+/** A handle of cuBLASLt in the current context: the raw calls, checked. */
+final class CublasLt implements AutoCloseable {
+    private final NativeLibrary library;
+    private final CublasLtSys sys;
+    private final long version;
+    private long handle;
+
+    private CublasLt(NativeLibrary library) {
+        this.library = library;
+        this.sys = new CublasLtSys(library.symbols());
+        this.version = sys.cublasLtGetVersion();
+        long[] created = new long[1];
+        check("cublasLtCreate", sys.cublasLtCreate(created), library.path().toString());
+        this.handle = created[0];
+    }
+
+    /**
+     * @throws CudaException when the library cannot work with the current context
+     */
+    static CublasLt open(NativeLibrary library) {
+        return new CublasLt(library);
+    }
+
+    CublasLtSys sys() {
+        return sys;
+    }
+
+    long handle() {
+        if (handle == 0) {
+            throw new IllegalStateException("the handle of " + library.name() + " is closed");
+        }
+        return handle;
+    }
+
+    /** As the library counts: 130101 for 13.1.1. */
+    long version() {
+        return version;
+    }
+
+    void check(String call, int status, String detail) {
+        check(call, status, () -> detail);
+    }
+
+    /** The detail is put together only when the call failed. */
+    void check(String call, int status, Supplier<String> detail) {
+        if (status != CublasLtConstants.CUBLAS_STATUS_SUCCESS) {
+            String said = sys.cublasLtGetStatusString(status);
+            CudaException.Failure failure =
+                    new CudaException.Failure(
+                            call,
+                            status,
+                            sys.cublasLtGetStatusName(status),
+                            detail.get() + ": " + said);
+            throw switch (status) {
+                case CublasLtConstants.CUBLAS_STATUS_ALLOC_FAILED ->
+                        new CudaException.OutOfMemory(failure);
+                case CublasLtConstants.CUBLAS_STATUS_EXECUTION_FAILED ->
+                        new CudaException.ContextLost(failure);
+                default -> new CudaException.CallFailed(failure);
+            };
+        }
+    }
+
+    @Override
+    public void close() {
+        if (handle != 0) {
+            long destroyed = handle;
+            handle = 0;
+            check("cublasLtDestroy", sys.cublasLtDestroy(destroyed), library.name());
+        }
+    }
+}
