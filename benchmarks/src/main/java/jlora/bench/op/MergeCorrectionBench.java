@@ -81,7 +81,7 @@ public final class MergeCorrectionBench {
         fill(w, random, WEIGHT_SIGMA);
         fill(a, random, factor);
         fill(b, random, factor);
-        MergeKernel kernel = backend.merge();
+        MergeKernel kernel = backend.kernels().merge();
         List<double[]> seconds = new ArrayList<>();
         long corrected = 0;
         long bytes = 0;

@@ -67,7 +67,7 @@ record OpPoint(String id, String detail, double flops, long bytes) {
     }
 
     private static <K> Ready open(OpStem<K> stem, String id, Backend backend) {
-        K kernel = stem.kernel().apply(backend);
+        K kernel = stem.kernel().apply(backend.kernels());
         List<? extends OpCase<K>> cases = stem.speedCases().get();
         int number = Integer.parseInt(id.split("\\.")[1]);
         Placed<K> placed = new Placed<>(cases.get(number).problem(), backend, Placed.POISON_FINITE);

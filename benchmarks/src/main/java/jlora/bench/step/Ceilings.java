@@ -60,7 +60,8 @@ record Ceilings(double flopsPerSecond, double bytesPerSecond) {
             double best = Double.MAX_VALUE;
             for (int i = 0; i < PRODUCTS; i++) {
                 long start = System.nanoTime();
-                backend.linear()
+                backend.kernels()
+                        .linear()
                         .forward(tensors.get(0), tensors.get(1), tensors.get(2), Optional.empty());
                 backend.synchronize();
                 best = Math.min(best, (System.nanoTime() - start) / 1e9);

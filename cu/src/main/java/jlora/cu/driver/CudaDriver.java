@@ -3,15 +3,19 @@ package jlora.cu.driver;
 import jlora.cu.sys.CudaDriverApi;
 import jlora.cu.sys.CudaDriverConstants;
 
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /** An initialised driver: the raw calls with their status codes turned into exceptions. */
 public final class CudaDriver {
     private final CudaDriverApi api;
+    private final Function<CudaException, ? extends RuntimeException> failures;
     private final int version;
 
-    private CudaDriver(CudaDriverApi api) {
+    private CudaDriver(
+            CudaDriverApi api, Function<CudaException, ? extends RuntimeException> failures) {
         this.api = api;
+        this.failures = failures;
         check("cuInit", api.cuInit(), "");
         int[] found = new int[1];
         check("cuDriverGetVersion", api.cuDriverGetVersion(found), "");
@@ -24,7 +28,17 @@ public final class CudaDriver {
      * @throws CudaException when it cannot: no device, no kernel module, driver and library differ
      */
     public static CudaDriver init(CudaDriverApi api) {
-        return new CudaDriver(api);
+        return init(api, Function.identity());
+    }
+
+    /**
+     * Initialises the driver for a caller with failures of its own.
+     *
+     * @param failures what every call that is refused throws, by what went wrong
+     */
+    public static CudaDriver init(
+            CudaDriverApi api, Function<CudaException, ? extends RuntimeException> failures) {
+        return new CudaDriver(api, failures);
     }
 
     public CudaDriverApi api() {
@@ -59,10 +73,11 @@ public final class CudaDriver {
         }
     }
 
-    private CudaException failed(String call, int status, String detail) {
+    private RuntimeException failed(String call, int status, String detail) {
         String said = api.errorString(status);
         String what = detail.isEmpty() ? said : detail + ": " + said;
-        return CudaException.of(
-                new CudaException.Failure(call, status, api.errorName(status), what));
+        return failures.apply(
+                CudaException.of(
+                        new CudaException.Failure(call, status, api.errorName(status), what)));
     }
 }

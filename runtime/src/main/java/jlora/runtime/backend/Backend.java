@@ -1,77 +1,57 @@
 package jlora.runtime.backend;
 
-import jlora.runtime.kernel.AdamWKernel;
-import jlora.runtime.kernel.AttentionKernel;
-import jlora.runtime.kernel.CachedAttentionKernel;
-import jlora.runtime.kernel.DropoutKernel;
-import jlora.runtime.kernel.EmbeddingKernel;
-import jlora.runtime.kernel.GeluKernel;
-import jlora.runtime.kernel.GradNormKernel;
-import jlora.runtime.kernel.LayerNormKernel;
-import jlora.runtime.kernel.LinearCrossEntropyKernel;
-import jlora.runtime.kernel.LinearKernel;
-import jlora.runtime.kernel.MergeKernel;
-import jlora.runtime.kernel.PublishKernel;
-import jlora.runtime.kernel.RmsNormKernel;
-import jlora.runtime.kernel.RopeKernel;
-import jlora.runtime.kernel.RowMaskKernel;
-import jlora.runtime.kernel.SwigluKernel;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
- * A device that plans run on: every kernel, memory, and a way to wait. A missing op does not
- * compile.
+ * A device that plans run on: its kernels, its memory, and the order of its work. Calls start work
+ * in the order they are made; on a device of its own (a GPU) they return before it is done. All
+ * calls come from the thread that opened the backend.
  */
 public interface Backend extends AutoCloseable {
     /** What a user sees: processor or GPU, product library, threads. */
     String describe();
 
-    LinearKernel linear();
-
-    EmbeddingKernel embedding();
-
-    RmsNormKernel rmsNorm();
-
-    LayerNormKernel layerNorm();
-
-    RopeKernel rope();
-
-    AttentionKernel attention();
-
-    CachedAttentionKernel cachedAttention();
-
-    SwigluKernel swiglu();
-
-    GeluKernel gelu();
-
-    DropoutKernel dropout();
-
-    RowMaskKernel rowMask();
-
-    LinearCrossEntropyKernel linearCrossEntropy();
-
-    GradNormKernel gradNorm();
-
-    AdamWKernel adamW();
-
-    PublishKernel publish();
-
-    MergeKernel merge();
+    Kernels kernels();
 
     /** Zeroed memory of this device. */
     MemoryArena allocate(String label, long bytes);
 
-    /** Copies dense host bytes into a tensor's elements, row by row. */
+    /** Device memory that the backend itself holds as long as it is open. */
+    long reservedBytes();
+
+    /**
+     * Copies dense host bytes into a tensor's elements, row by row. The host memory may be used
+     * again at once; whatever starts later sees the new elements.
+     */
     void upload(Tensor to, MemorySegment from);
 
-    /** Copies a tensor's elements into dense host bytes, row by row. */
+    /** Fills tensors with what host threads produce, several of them at a time. */
+    void upload(List<HostRows> sources);
+
+    /** Copies a tensor's elements into dense host bytes, row by row, and waits for it. */
     void download(MemorySegment to, Tensor from);
+
+    /** Starts to copy a small tensor to the host, as it is at this point of the work. */
+    Readback readLater(Tensor from);
+
+    /**
+     * Work that will run many times over the same tensors. Only kernels may be called in it: what
+     * differs from run to run lies in the tensors.
+     */
+    Routine routine(String label, Runnable work);
+
+    /** True when calls return before their work is done. */
+    boolean asynchronous();
 
     /** Returns when everything started so far is done. */
     void synchronize();
+
+    /** Milliseconds that the work takes on this device; waits for it. */
+    double milliseconds(Runnable work);
 
     @Override
     void close();

@@ -46,8 +46,8 @@ public final class Attention {
                                 "attention",
                                 with(keyMask, qkv, cuSeqlens),
                                 List.of(out, lse),
-                                b ->
-                                        b.attention()
+                                k ->
+                                        k.attention()
                                                 .forward(out, lse, qkv, cuSeqlens, keyMask, shape))
                         .flops(flops));
         trace.backward(
@@ -61,8 +61,8 @@ public final class Attention {
                                             "attention.backward",
                                             with(keyMask, dOut, out, lse, qkv, cuSeqlens),
                                             List.of(dQkv),
-                                            b ->
-                                                    b.attention()
+                                            k ->
+                                                    k.attention()
                                                             .backward(
                                                                     dQkv, dOut, out, lse, qkv,
                                                                     cuSeqlens, keyMask, shape))
@@ -96,8 +96,8 @@ public final class Attention {
                                 "cached_attention",
                                 List.of(qkv, cache, cuSeqlens, cached),
                                 List.of(out, cache),
-                                b ->
-                                        b.cachedAttention()
+                                k ->
+                                        k.cachedAttention()
                                                 .forward(
                                                         out, cache, qkv, cuSeqlens, cached, shape,
                                                         capacity))

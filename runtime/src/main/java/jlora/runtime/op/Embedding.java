@@ -38,7 +38,7 @@ public final class Embedding {
                         "embedding",
                         reads,
                         List.of(out),
-                        b -> b.embedding().forward(out, ids, positions, table, positionTable)));
+                        k -> k.embedding().forward(out, ids, positions, table, positionTable)));
         List<Tensor> inputs = new ArrayList<>(List.of(table));
         positionTable.ifPresent(inputs::add);
         trace.backward(
@@ -56,8 +56,8 @@ public final class Embedding {
                                     "embedding.backward",
                                     List.of(dOut, ids, positions),
                                     writes,
-                                    b ->
-                                            b.embedding()
+                                    k ->
+                                            k.embedding()
                                                     .backward(
                                                             dTable,
                                                             dPositions,

@@ -18,7 +18,7 @@ public final class Gelu {
     public static Tensor apply(Trace trace, Tensor x, GeluKernel.Form form, long pad) {
         Tensor out = trace.activation("gelu", trace.dtype(), x.rows(), x.cols(), pad, 0);
         trace.step(
-                Step.of("gelu", List.of(x), List.of(out), b -> b.gelu().forward(out, x, form))
+                Step.of("gelu", List.of(x), List.of(out), k -> k.gelu().forward(out, x, form))
                         .flops(10 * x.elements())
                         .markCheap());
         trace.backward(
@@ -32,7 +32,7 @@ public final class Gelu {
                                             "gelu.backward",
                                             List.of(dOut, x),
                                             List.of(dx),
-                                            b -> b.gelu().backward(dx, dOut, x, form))
+                                            k -> k.gelu().backward(dx, dOut, x, form))
                                     .flops(16 * x.elements()));
                 });
         return out;

@@ -43,8 +43,8 @@ public final class LayerNorm {
                         "layer_norm",
                         List.of(sum, weight, bias),
                         List.of(out, stats),
-                        b ->
-                                b.layerNorm()
+                        k ->
+                                k.layerNorm()
                                         .forward(
                                                 out,
                                                 stats,
@@ -59,8 +59,8 @@ public final class LayerNorm {
                                 "layer_norm",
                                 reads,
                                 writes,
-                                b ->
-                                        b.layerNorm()
+                                k ->
+                                        k.layerNorm()
                                                 .forward(
                                                         out, stats, written, x, residual, weight,
                                                         bias, eps))
@@ -89,8 +89,8 @@ public final class LayerNorm {
                                             "layer_norm.backward",
                                             from,
                                             to,
-                                            b ->
-                                                    b.layerNorm()
+                                            k ->
+                                                    k.layerNorm()
                                                             .backward(
                                                                     dx, dWeight, dBias, dOut, dSum,
                                                                     sum, weight, stats))

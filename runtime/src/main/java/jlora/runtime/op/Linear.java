@@ -88,7 +88,7 @@ public final class Linear {
                                 "linear",
                                 List.of(x, weight),
                                 List.of(y),
-                                b -> b.linear().forward(y, x, weight, Optional.empty()))
+                                k -> k.linear().forward(y, x, weight, Optional.empty()))
                         .flops(2 * x.rows() * weight.elements()));
         return y;
     }
@@ -106,7 +106,7 @@ public final class Linear {
                                 "linear",
                                 reads,
                                 List.of(y),
-                                b -> b.linear().forward(y, input, matrix, bias))
+                                k -> k.linear().forward(y, input, matrix, bias))
                         .flops(product(matrix.rows(), matrix.cols())));
 
         List<Tensor> inputs = new ArrayList<>(List.of(x, weight));
@@ -129,7 +129,7 @@ public final class Linear {
                                     "linear.low_rank",
                                     List.of(x, low.a()),
                                     List.of(u),
-                                    b -> b.linear().forward(u, x, low.a(), Optional.empty()))
+                                    k -> k.linear().forward(u, x, low.a(), Optional.empty()))
                             .flops(product(low.rank(), x.cols()))
                             .markCheap());
         } else {
@@ -152,15 +152,15 @@ public final class Linear {
                                         "linear.low_rank",
                                         List.of(x, a, rng),
                                         List.of(masked, part),
-                                        b -> {
-                                            b.dropout()
+                                        k -> {
+                                            k.dropout()
                                                     .forward(
                                                             masked,
                                                             x,
                                                             block.dropout(),
                                                             rng,
                                                             block.stream());
-                                            b.linear().forward(part, masked, a, Optional.empty());
+                                            k.linear().forward(part, masked, a, Optional.empty());
                                         })
                                 .flops(product(width, x.cols()))
                                 .markCheap());
@@ -179,7 +179,7 @@ public final class Linear {
                                             "row_mask",
                                             List.of(u, adapters),
                                             List.of(u),
-                                            b -> b.rowMask().apply(u, adapters, adapterOfColumn))
+                                            k -> k.rowMask().apply(u, adapters, adapterOfColumn))
                                     .markCheap());
                 });
     }
@@ -196,7 +196,7 @@ public final class Linear {
                                                 "linear.backward_bias",
                                                 List.of(dy),
                                                 List.of(d.tensor()),
-                                                b -> b.linear().backwardBias(d, dy))));
+                                                k -> k.linear().backwardBias(d, dy))));
         if (g.wants(x)) {
             inputBackward(g, dy);
         }
@@ -209,7 +209,7 @@ public final class Linear {
                                 label,
                                 List.of(dOut, in),
                                 List.of(into.tensor()),
-                                b -> b.linear().backwardWeight(into, dOut, in, scale))
+                                k -> k.linear().backwardWeight(into, dOut, in, scale))
                         .flops(2 * x.rows() * into.tensor().elements()));
     }
 
@@ -220,7 +220,7 @@ public final class Linear {
                                 "linear.backward_low_rank",
                                 List.of(dy, low.b()),
                                 List.of(du),
-                                b -> b.linear().backwardInput(Grad.overwrite(du), dy, low.b()))
+                                k -> k.linear().backwardInput(Grad.overwrite(du), dy, low.b()))
                         .flops(product(low.rank(), dy.cols())));
         maskRows(low, du, g::step);
         Tensor u = x.columns(x.cols(), low.rank());
@@ -301,15 +301,15 @@ public final class Linear {
                                 "linear.backward_lora_a",
                                 List.of(duOfBlock, x, rng),
                                 List.of(masked, into.tensor()),
-                                b -> {
-                                    b.dropout()
+                                k -> {
+                                    k.dropout()
                                             .forward(
                                                     masked,
                                                     x,
                                                     block.dropout(),
                                                     rng,
                                                     block.stream());
-                                    b.linear().backwardWeight(into, duOfBlock, masked, 1);
+                                    k.linear().backwardWeight(into, duOfBlock, masked, 1);
                                 })
                         .flops(2 * x.rows() * into.tensor().elements()));
     }
@@ -328,7 +328,7 @@ public final class Linear {
                                 "linear.backward_input",
                                 reads,
                                 List.of(dx.tensor()),
-                                b -> b.linear().backwardInput(dx, gradient, matrix))
+                                k -> k.linear().backwardInput(dx, gradient, matrix))
                         .flops(product(matrix.rows(), matrix.cols())));
         if (dropout) {
             border.get().blocks().forEach(block -> maskedBackwardInput(g, dx.tensor(), block, dy));
@@ -343,10 +343,10 @@ public final class Linear {
                                 "linear.backward_input_dropout",
                                 List.of(du, block.a(), rng, dx),
                                 List.of(lowRank, dx),
-                                b -> {
-                                    b.linear()
+                                k -> {
+                                    k.linear()
                                             .backwardInput(Grad.overwrite(lowRank), du, block.a());
-                                    b.dropout()
+                                    k.dropout()
                                             .backward(
                                                     Grad.accumulate(dx),
                                                     lowRank,

@@ -50,8 +50,8 @@ public final class LinearCrossEntropy {
                                     "linear_cross_entropy",
                                     reads,
                                     writes,
-                                    b ->
-                                            b.linearCrossEntropy()
+                                    k ->
+                                            k.linearCrossEntropy()
                                                     .forward(
                                                             loss,
                                                             x,
@@ -80,8 +80,8 @@ public final class LinearCrossEntropy {
                                 "linear_cross_entropy",
                                 reads,
                                 writes,
-                                b ->
-                                        b.linearCrossEntropy()
+                                k ->
+                                        k.linearCrossEntropy()
                                                 .forwardBackward(
                                                         loss,
                                                         dx,

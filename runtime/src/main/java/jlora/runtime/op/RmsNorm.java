@@ -41,8 +41,8 @@ public final class RmsNorm {
                         "rms_norm",
                         List.of(sum, weight),
                         List.of(out, rstd),
-                        b ->
-                                b.rmsNorm()
+                        k ->
+                                k.rmsNorm()
                                         .forward(
                                                 out,
                                                 rstd,
@@ -56,8 +56,8 @@ public final class RmsNorm {
                                 "rms_norm",
                                 reads,
                                 writes,
-                                b ->
-                                        b.rmsNorm()
+                                k ->
+                                        k.rmsNorm()
                                                 .forward(
                                                         out, rstd, written, x, residual, weight,
                                                         eps))
@@ -85,8 +85,8 @@ public final class RmsNorm {
                                             "rms_norm.backward",
                                             from,
                                             to,
-                                            b ->
-                                                    b.rmsNorm()
+                                            k ->
+                                                    k.rmsNorm()
                                                             .backward(
                                                                     dx, dWeight, dOut, dSum, sum,
                                                                     weight, rstd))

@@ -31,7 +31,7 @@ public final class Rope {
                         "rope.table",
                         List.of(positions, inverseFrequencies),
                         List.of(table),
-                        b -> b.rope().table(table, positions, inverseFrequencies, scaling)));
+                        k -> k.rope().table(table, positions, inverseFrequencies, scaling)));
         return table;
     }
 
@@ -45,7 +45,7 @@ public final class Rope {
                                 "rope",
                                 List.of(qkv, table),
                                 List.of(out),
-                                b -> b.rope().forward(out, qkv, table, shape))
+                                k -> k.rope().forward(out, qkv, table, shape))
                         .flops(3L * qkv.rows() * (shape.queryCols() + shape.keyCols()))
                         .markCheap());
         trace.backward(
@@ -59,7 +59,7 @@ public final class Rope {
                                             "rope.backward",
                                             List.of(dOut, table),
                                             List.of(dQkv),
-                                            b -> b.rope().backward(dQkv, dOut, table, shape))
+                                            k -> k.rope().backward(dQkv, dOut, table, shape))
                                     .flops(
                                             3L
                                                     * qkv.rows()

@@ -24,7 +24,7 @@ public final class Swiglu {
                                 "swiglu",
                                 List.of(gateUp),
                                 List.of(out),
-                                b -> b.swiglu().forward(out, gateUp))
+                                k -> k.swiglu().forward(out, gateUp))
                         .flops(5 * out.elements())
                         .markCheap());
         trace.backward(
@@ -38,7 +38,7 @@ public final class Swiglu {
                                             "swiglu.backward",
                                             List.of(dOut, gateUp),
                                             List.of(dGateUp),
-                                            b -> b.swiglu().backward(dGateUp, dOut, gateUp))
+                                            k -> k.swiglu().backward(dGateUp, dOut, gateUp))
                                     .flops(10 * out.elements()));
                 });
         return out;

@@ -1,6 +1,7 @@
 package jlora.runtime.plan;
 
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Kernels;
 import jlora.runtime.plan.Schedule.Interval;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
@@ -118,15 +119,17 @@ public final class Plan {
 
     /** Runs all steps in order. */
     public void run(Backend backend) {
+        Kernels kernels = backend.kernels();
         for (TracedStep t : steps) {
-            t.step().action().run(backend);
+            t.step().action().run(kernels);
         }
     }
 
     /** Runs all steps, telling the observer of each one after it; for profiles. */
     public void run(Backend backend, java.util.function.Consumer<Step> after) {
+        Kernels kernels = backend.kernels();
         for (TracedStep t : steps) {
-            t.step().action().run(backend);
+            t.step().action().run(kernels);
             after.accept(t.step());
         }
     }

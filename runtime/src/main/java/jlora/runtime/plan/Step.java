@@ -1,6 +1,6 @@
 package jlora.runtime.plan;
 
-import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Kernels;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.List;
@@ -29,10 +29,10 @@ public record Step(
         Optional<Step> replay,
         Action action) {
 
-    /** Starts the kernel on a backend whose memory the step's tensors are placed in. */
+    /** Starts the kernel on the backend whose memory the step's tensors are placed in. */
     @FunctionalInterface
     public interface Action {
-        void run(Backend backend);
+        void run(Kernels kernels);
     }
 
     public Step {

@@ -36,6 +36,11 @@ public final class MemoryArena implements AutoCloseable {
         return new MemoryArena(label, bytes, owner.allocate(bytes, ALIGNMENT), 0, owner::close);
     }
 
+    /** Host memory that stays its owner's. */
+    public static MemoryArena over(String label, MemorySegment host) {
+        return new MemoryArena(label, host.byteSize(), host, 0, () -> {});
+    }
+
     /** Device memory that a backend allocated; {@code free} runs once, on close. */
     public static MemoryArena device(String label, long bytes, long address, Runnable free) {
         return new MemoryArena(label, bytes, null, address, free);

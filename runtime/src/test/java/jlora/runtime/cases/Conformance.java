@@ -37,7 +37,7 @@ public final class Conformance {
     }
 
     private static <K> DynamicContainer container(OpStem<K> stem, Backend backend) {
-        K kernel = stem.kernel().apply(backend);
+        K kernel = stem.kernel().apply(backend.kernels());
         return DynamicContainer.dynamicContainer(stem.name(), of(stem, kernel, backend));
     }
 
@@ -48,7 +48,7 @@ public final class Conformance {
 
     /** Every case of one op, for a kernel that works in the memory of a backend. */
     public static <K> Stream<DynamicTest> of(OpStem<K> stem, K kernel, Backend memory) {
-        K reference = stem.kernel().apply(REFERENCE);
+        K reference = stem.kernel().apply(REFERENCE.kernels());
         List<? extends OpCase<K>> cases = stem.cases().get();
         return cases.stream()
                 .map(

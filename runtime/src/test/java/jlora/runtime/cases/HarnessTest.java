@@ -34,13 +34,13 @@ final class HarnessTest {
 
         @Override
         public void forward(Tensor out, Tensor gateUp) {
-            HOST.swiglu().forward(out, gateUp);
+            HOST.kernels().swiglu().forward(out, gateUp);
             forward.spoil(out, gateUp);
         }
 
         @Override
         public void backward(Tensor dGateUp, Tensor dOut, Tensor gateUp) {
-            HOST.swiglu().backward(dGateUp, dOut, gateUp);
+            HOST.kernels().swiglu().backward(dGateUp, dOut, gateUp);
             backward.spoil(dGateUp, gateUp);
         }
     }
@@ -49,7 +49,7 @@ final class HarnessTest {
         SwigluKernel kernel = new Spoiled(forward, Spoiled.NOT);
         return assertThrows(
                         AssertionError.class,
-                        () -> Agreement.check(CASE, kernel, HOST, HOST.swiglu()))
+                        () -> Agreement.check(CASE, kernel, HOST, HOST.kernels().swiglu()))
                 .getMessage();
     }
 
@@ -59,7 +59,7 @@ final class HarnessTest {
 
     @Test
     void acceptsTheReference() {
-        Agreement.check(CASE, new Spoiled(Spoiled.NOT, Spoiled.NOT), HOST, HOST.swiglu());
+        Agreement.check(CASE, new Spoiled(Spoiled.NOT, Spoiled.NOT), HOST, HOST.kernels().swiglu());
     }
 
     @Test
@@ -135,22 +135,24 @@ final class HarnessTest {
     private static final class WrongMode implements LinearKernel {
         @Override
         public void forward(Tensor out, Tensor x, Tensor weight, Optional<Tensor> bias) {
-            HOST.linear().forward(out, x, weight, bias);
+            HOST.kernels().linear().forward(out, x, weight, bias);
         }
 
         @Override
         public void backwardInput(Grad dx, Tensor dOut, Tensor weight) {
-            HOST.linear().backwardInput(new Grad(dx.tensor(), !dx.accumulate()), dOut, weight);
+            HOST.kernels()
+                    .linear()
+                    .backwardInput(new Grad(dx.tensor(), !dx.accumulate()), dOut, weight);
         }
 
         @Override
         public void backwardWeight(Grad dWeight, Tensor dOut, Tensor x, float scale) {
-            HOST.linear().backwardWeight(dWeight, dOut, x, scale);
+            HOST.kernels().linear().backwardWeight(dWeight, dOut, x, scale);
         }
 
         @Override
         public void backwardBias(Grad dBias, Tensor dOut) {
-            HOST.linear().backwardBias(dBias, dOut);
+            HOST.kernels().linear().backwardBias(dBias, dOut);
         }
     }
 
@@ -161,7 +163,12 @@ final class HarnessTest {
             AssertionError error =
                     assertThrows(
                             AssertionError.class,
-                            () -> Agreement.check(opCase, new WrongMode(), HOST, HOST.linear()));
+                            () ->
+                                    Agreement.check(
+                                            opCase,
+                                            new WrongMode(),
+                                            HOST,
+                                            HOST.kernels().linear()));
             assertContains("backwardInput: dx", error.getMessage());
             assertThrows(
                     AssertionError.class, () -> FiniteDifferences.check(opCase, new WrongMode()));
@@ -171,7 +178,7 @@ final class HarnessTest {
     @Test
     void speedCountsBytesAndOperations() {
         var opCase = new LinearCase(3, 4, 5, F32, F32, true, true, Layout.ODD);
-        List<Speed> speeds = Speed.measure(opCase, HOST.linear(), HOST, 0.001);
+        List<Speed> speeds = Speed.measure(opCase, HOST.kernels().linear(), HOST, 0.001);
         assertEquals(
                 List.of("forward", "backwardInput", "backwardWeight", "backwardBias"),
                 speeds.stream().map(Speed::pass).toList());

@@ -1,6 +1,6 @@
 package jlora.runtime.cases;
 
-import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Kernels;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
@@ -23,46 +23,46 @@ import java.util.List;
 /** The registry of op cases: one line per op. */
 public final class OpStems {
     public static final OpStem<LinearKernel> LINEAR =
-            new OpStem<>("linear", Backend::linear, LinearCase::all, LinearCase::speed);
+            new OpStem<>("linear", Kernels::linear, LinearCase::all, LinearCase::speed);
     public static final OpStem<EmbeddingKernel> EMBEDDING =
-            new OpStem<>("embedding", Backend::embedding, EmbeddingCase::all, EmbeddingCase::speed);
+            new OpStem<>("embedding", Kernels::embedding, EmbeddingCase::all, EmbeddingCase::speed);
     public static final OpStem<RmsNormKernel> RMS_NORM =
-            new OpStem<>("rms_norm", Backend::rmsNorm, RmsNormCase::all, RmsNormCase::speed);
+            new OpStem<>("rms_norm", Kernels::rmsNorm, RmsNormCase::all, RmsNormCase::speed);
     public static final OpStem<LayerNormKernel> LAYER_NORM =
             new OpStem<>(
-                    "layer_norm", Backend::layerNorm, LayerNormCase::all, LayerNormCase::speed);
+                    "layer_norm", Kernels::layerNorm, LayerNormCase::all, LayerNormCase::speed);
     public static final OpStem<RopeKernel> ROPE =
-            new OpStem<>("rope", Backend::rope, RopeCase::all, RopeCase::speed);
+            new OpStem<>("rope", Kernels::rope, RopeCase::all, RopeCase::speed);
     public static final OpStem<AttentionKernel> ATTENTION =
-            new OpStem<>("attention", Backend::attention, AttentionCase::all, AttentionCase::speed);
+            new OpStem<>("attention", Kernels::attention, AttentionCase::all, AttentionCase::speed);
     public static final OpStem<CachedAttentionKernel> CACHED_ATTENTION =
             new OpStem<>(
                     "cached_attention",
-                    Backend::cachedAttention,
+                    Kernels::cachedAttention,
                     CachedAttentionCase::all,
                     CachedAttentionCase::speed);
     public static final OpStem<SwigluKernel> SWIGLU =
-            new OpStem<>("swiglu", Backend::swiglu, SwigluCase::all, SwigluCase::speed);
+            new OpStem<>("swiglu", Kernels::swiglu, SwigluCase::all, SwigluCase::speed);
     public static final OpStem<GeluKernel> GELU =
-            new OpStem<>("gelu", Backend::gelu, GeluCase::all, GeluCase::speed);
+            new OpStem<>("gelu", Kernels::gelu, GeluCase::all, GeluCase::speed);
     public static final OpStem<DropoutKernel> DROPOUT =
-            new OpStem<>("dropout", Backend::dropout, DropoutCase::all, DropoutCase::speed);
+            new OpStem<>("dropout", Kernels::dropout, DropoutCase::all, DropoutCase::speed);
     public static final OpStem<RowMaskKernel> ROW_MASK =
-            new OpStem<>("row_mask", Backend::rowMask, RowMaskCase::all, RowMaskCase::speed);
+            new OpStem<>("row_mask", Kernels::rowMask, RowMaskCase::all, RowMaskCase::speed);
     public static final OpStem<LinearCrossEntropyKernel> LINEAR_CROSS_ENTROPY =
             new OpStem<>(
                     "linear_cross_entropy",
-                    Backend::linearCrossEntropy,
+                    Kernels::linearCrossEntropy,
                     LinearCrossEntropyCase::all,
                     LinearCrossEntropyCase::speed);
     public static final OpStem<GradNormKernel> GRAD_NORM =
-            new OpStem<>("grad_norm", Backend::gradNorm, GradNormCase::all, GradNormCase::speed);
+            new OpStem<>("grad_norm", Kernels::gradNorm, GradNormCase::all, GradNormCase::speed);
     public static final OpStem<AdamWKernel> ADAMW =
-            new OpStem<>("adamw", Backend::adamW, AdamWCase::all, AdamWCase::speed);
+            new OpStem<>("adamw", Kernels::adamW, AdamWCase::all, AdamWCase::speed);
     public static final OpStem<PublishKernel> PUBLISH =
-            new OpStem<>("publish", Backend::publish, PublishCase::all, PublishCase::speed);
+            new OpStem<>("publish", Kernels::publish, PublishCase::all, PublishCase::speed);
     public static final OpStem<MergeKernel> MERGE =
-            new OpStem<>("merge", Backend::merge, MergeCase::all, MergeCase::speed);
+            new OpStem<>("merge", Kernels::merge, MergeCase::all, MergeCase::speed);
 
     public static final List<OpStem<?>> ALL =
             List.of(

@@ -128,7 +128,7 @@ public final class Passes {
                                     "grad_norm",
                                     List.of(group.gradient()),
                                     List.of(norm),
-                                    b -> b.gradNorm().forward(norm, group.gradient(), maxGradNorm))
+                                    k -> k.gradNorm().forward(norm, group.gradient(), maxGradNorm))
                             .flops(2 * group.gradient().elements()));
             trace.step(
                     Step.of(
@@ -141,8 +141,8 @@ public final class Passes {
                                             schedule,
                                             norm),
                                     List.of(group.master(), group.gradient(), group.m(), group.v()),
-                                    b ->
-                                            b.adamW()
+                                    k ->
+                                            k.adamW()
                                                     .update(
                                                             group.master(),
                                                             group.gradient(),
@@ -159,7 +159,7 @@ public final class Passes {
                         "publish",
                         copies.stream().map(PublishKernel.Copy::from).toList(),
                         copies.stream().map(PublishKernel.Copy::to).toList(),
-                        b -> b.publish().publish(copies)));
+                        k -> k.publish().publish(copies)));
         return trace.finish();
     }
 }

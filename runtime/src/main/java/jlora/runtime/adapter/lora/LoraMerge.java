@@ -71,7 +71,7 @@ public final class LoraMerge implements AutoCloseable {
     }
 
     private MergeKernel kernel() {
-        return backend.merge();
+        return backend.kernels().merge();
     }
 
     /** Everything that can fail, before a weight changes. */

@@ -2,74 +2,42 @@ package jlora.runtime.backend.cpu;
 
 import jdk.incubator.vector.FloatVector;
 
-import jlora.runtime.backend.Backend;
-import jlora.runtime.kernel.AdamWKernel;
-import jlora.runtime.kernel.AttentionKernel;
-import jlora.runtime.kernel.CachedAttentionKernel;
-import jlora.runtime.kernel.DropoutKernel;
-import jlora.runtime.kernel.EmbeddingKernel;
-import jlora.runtime.kernel.GeluKernel;
-import jlora.runtime.kernel.GradNormKernel;
-import jlora.runtime.kernel.LayerNormKernel;
-import jlora.runtime.kernel.LinearCrossEntropyKernel;
-import jlora.runtime.kernel.LinearKernel;
-import jlora.runtime.kernel.MergeKernel;
-import jlora.runtime.kernel.PublishKernel;
-import jlora.runtime.kernel.RmsNormKernel;
-import jlora.runtime.kernel.RopeKernel;
-import jlora.runtime.kernel.RowMaskKernel;
-import jlora.runtime.kernel.SwigluKernel;
-import jlora.runtime.tensor.MemoryArena;
-import jlora.runtime.tensor.Tensor;
+import jlora.runtime.backend.Kernels;
 
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /** All kernels on the processor's cores, over tensors in host memory. One plan runs at a time. */
-public final class CpuBackend implements Backend {
+public final class CpuBackend extends HostBackend {
     private final CpuOptions options;
     private final Products products;
     private final CpuPool pool;
-    private final LinearKernel linear;
-    private final EmbeddingKernel embedding;
-    private final RmsNormKernel rmsNorm;
-    private final LayerNormKernel layerNorm;
-    private final RopeKernel rope;
-    private final AttentionKernel attention;
-    private final CachedAttentionKernel cachedAttention;
-    private final SwigluKernel swiglu;
-    private final GeluKernel gelu;
-    private final DropoutKernel dropout;
-    private final RowMaskKernel rowMask;
-    private final LinearCrossEntropyKernel linearCrossEntropy;
-    private final GradNormKernel gradNorm;
-    private final AdamWKernel adamW;
-    private final PublishKernel publish;
-    private final MergeKernel merge;
+    private final Kernels kernels;
 
     public CpuBackend(CpuOptions options) {
         this.options = options;
         this.products = options.products().open();
         this.pool = new CpuPool(options.threads());
-        this.linear = new CpuLinear(pool, products);
-        this.embedding = new CpuEmbedding(pool);
-        this.rmsNorm = new CpuRmsNorm(pool);
-        this.layerNorm = new CpuLayerNorm(pool);
-        this.rope = new CpuRope(pool);
-        this.attention = new CpuAttention(pool, products);
-        this.cachedAttention = new CpuCachedAttention(pool, products);
-        this.swiglu = new CpuSwiglu(pool);
-        this.gelu = new CpuGelu(pool);
-        this.dropout = new CpuDropout(pool);
-        this.rowMask = new CpuRowMask(pool);
-        this.linearCrossEntropy = new CpuLinearCrossEntropy(pool, products);
-        this.gradNorm = new CpuGradNorm(pool);
-        this.adamW = new CpuAdamW(pool);
-        this.publish = new CpuPublish(pool);
-        this.merge = new CpuMerge(pool);
+        this.kernels =
+                new Kernels(
+                        new CpuLinear(pool, products),
+                        new CpuEmbedding(pool),
+                        new CpuRmsNorm(pool),
+                        new CpuLayerNorm(pool),
+                        new CpuRope(pool),
+                        new CpuAttention(pool, products),
+                        new CpuCachedAttention(pool, products),
+                        new CpuSwiglu(pool),
+                        new CpuGelu(pool),
+                        new CpuDropout(pool),
+                        new CpuRowMask(pool),
+                        new CpuLinearCrossEntropy(pool, products),
+                        new CpuGradNorm(pool),
+                        new CpuAdamW(pool),
+                        new CpuPublish(pool),
+                        new CpuMerge(pool));
     }
 
     @Override
@@ -96,108 +64,9 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public LinearKernel linear() {
-        return linear;
+    public Kernels kernels() {
+        return kernels;
     }
-
-    @Override
-    public EmbeddingKernel embedding() {
-        return embedding;
-    }
-
-    @Override
-    public RmsNormKernel rmsNorm() {
-        return rmsNorm;
-    }
-
-    @Override
-    public LayerNormKernel layerNorm() {
-        return layerNorm;
-    }
-
-    @Override
-    public RopeKernel rope() {
-        return rope;
-    }
-
-    @Override
-    public AttentionKernel attention() {
-        return attention;
-    }
-
-    @Override
-    public CachedAttentionKernel cachedAttention() {
-        return cachedAttention;
-    }
-
-    @Override
-    public SwigluKernel swiglu() {
-        return swiglu;
-    }
-
-    @Override
-    public GeluKernel gelu() {
-        return gelu;
-    }
-
-    @Override
-    public DropoutKernel dropout() {
-        return dropout;
-    }
-
-    @Override
-    public RowMaskKernel rowMask() {
-        return rowMask;
-    }
-
-    @Override
-    public LinearCrossEntropyKernel linearCrossEntropy() {
-        return linearCrossEntropy;
-    }
-
-    @Override
-    public GradNormKernel gradNorm() {
-        return gradNorm;
-    }
-
-    @Override
-    public AdamWKernel adamW() {
-        return adamW;
-    }
-
-    @Override
-    public PublishKernel publish() {
-        return publish;
-    }
-
-    @Override
-    public MergeKernel merge() {
-        return merge;
-    }
-
-    @Override
-    public MemoryArena allocate(String label, long bytes) {
-        return MemoryArena.host(label, bytes);
-    }
-
-    @Override
-    public void upload(Tensor to, MemorySegment from) {
-        long rowBytes = to.cols() * to.dtype().bytes();
-        for (long r = 0; r < to.rows(); r++) {
-            MemorySegment.copy(from, r * rowBytes, to.segment(), to.byteOffset(r), rowBytes);
-        }
-    }
-
-    @Override
-    public void download(MemorySegment to, Tensor from) {
-        long rowBytes = from.cols() * from.dtype().bytes();
-        for (long r = 0; r < from.rows(); r++) {
-            MemorySegment.copy(from.segment(), from.byteOffset(r), to, r * rowBytes, rowBytes);
-        }
-    }
-
-    @Override
-    public void synchronize() {}
 
     @Override
     public void close() {

@@ -3,245 +3,178 @@ package jlora.runtime.backend.cuda;
 import jlora.cu.CudaLibraries;
 import jlora.cu.driver.CudaContext;
 import jlora.cu.driver.CudaDriver;
+import jlora.cu.driver.CudaEvent;
 import jlora.cu.driver.CudaStream;
 import jlora.cu.driver.DeviceBuffer;
-import jlora.cu.driver.PinnedBuffer;
-import jlora.cu.sys.CudaDriverApi;
+import jlora.cu.driver.DeviceInfo;
 import jlora.cu.sys.PanamaCudaDriver;
+import jlora.runtime.Resources;
 import jlora.runtime.backend.Backend;
-import jlora.runtime.kernel.AdamWKernel;
-import jlora.runtime.kernel.AttentionKernel;
-import jlora.runtime.kernel.CachedAttentionKernel;
-import jlora.runtime.kernel.DropoutKernel;
-import jlora.runtime.kernel.EmbeddingKernel;
-import jlora.runtime.kernel.GeluKernel;
-import jlora.runtime.kernel.GradNormKernel;
-import jlora.runtime.kernel.LayerNormKernel;
-import jlora.runtime.kernel.LinearCrossEntropyKernel;
-import jlora.runtime.kernel.LinearKernel;
-import jlora.runtime.kernel.MergeKernel;
-import jlora.runtime.kernel.PublishKernel;
-import jlora.runtime.kernel.RmsNormKernel;
-import jlora.runtime.kernel.RopeKernel;
-import jlora.runtime.kernel.RowMaskKernel;
-import jlora.runtime.kernel.SwigluKernel;
+import jlora.runtime.backend.HostRows;
+import jlora.runtime.backend.Kernels;
+import jlora.runtime.backend.Readback;
+import jlora.runtime.backend.Routine;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
-/** All kernels on one NVIDIA GPU. Calls start work on the backend's stream and return. */
+/**
+ * All kernels on one NVIDIA GPU. Calls start work on the backend's one stream and return; a failure
+ * of an earlier one may show in any later call.
+ */
 public final class CudaBackend implements Backend {
-    private static final long STAGING_BYTES = 32L << 20;
-
+    private final Resources owned = new Resources();
+    private final Thread owner = Thread.currentThread();
     private final CudaContext context;
     private final CudaStream stream;
-    private final CudaKernels kernels;
-    private final PinnedBuffer staging;
-    private final LinearKernel linear;
-    private final EmbeddingKernel embedding;
-    private final RmsNormKernel rmsNorm;
-    private final LayerNormKernel layerNorm;
-    private final RopeKernel rope;
-    private final AttentionKernel attention;
-    private final CachedAttentionKernel cachedAttention;
-    private final SwigluKernel swiglu;
-    private final GeluKernel gelu;
-    private final DropoutKernel dropout;
-    private final RowMaskKernel rowMask;
-    private final LinearCrossEntropyKernel linearCrossEntropy;
-    private final GradNormKernel gradNorm;
-    private final AdamWKernel adamW;
-    private final PublishKernel publish;
-    private final MergeKernel merge;
+    private final CudaKernels launches;
+    private final Kernels kernels;
+    private final CudaCopies copies;
+    private final CudaReadbacks readbacks;
 
     /**
      * @param ordinal of the device
      */
     public CudaBackend(CudaLibraries libraries, int ordinal) {
-        CudaDriver driver = CudaDriver.init(new PanamaCudaDriver(libraries.driver().symbols()));
-        this.context = CudaContext.open(driver, ordinal);
-        this.stream = context.stream("compute");
-        this.kernels = new CudaKernels(context, stream, KernelModules.load(context));
-        this.staging = context.allocatePinned("staging", STAGING_BYTES);
-        this.linear = new CudaLinear(kernels);
-        this.embedding = new CudaEmbedding(kernels);
-        this.rmsNorm = new CudaRmsNorm(kernels);
-        this.layerNorm = new CudaLayerNorm(kernels);
-        this.rope = new CudaRope(kernels);
-        this.attention = new CudaAttention(kernels);
-        this.cachedAttention = new CudaCachedAttention(kernels);
-        this.swiglu = new CudaSwiglu(kernels);
-        this.gelu = new CudaGelu(kernels);
-        this.dropout = new CudaDropout(kernels);
-        this.rowMask = new CudaRowMask(kernels);
-        this.linearCrossEntropy = new CudaLinearCrossEntropy(kernels);
-        this.gradNorm = new CudaGradNorm(kernels);
-        this.adamW = new CudaAdamW(kernels);
-        this.publish = new CudaPublish(kernels);
-        this.merge = new CudaMerge(kernels);
+        try {
+            CudaDriver driver =
+                    CudaDriver.init(
+                            new PanamaCudaDriver(libraries.driver().symbols()), CudaFaults::of);
+            this.context = owned.own(CudaContext.open(driver, ordinal));
+            this.stream = owned.own(context.stream("compute"));
+            KernelModules modules = owned.own(KernelModules.load(context));
+            this.launches = owned.own(new CudaKernels(context, stream, modules));
+            this.copies = owned.own(new CudaCopies(context, stream));
+            this.readbacks = owned.own(new CudaReadbacks(context, stream));
+            this.kernels =
+                    new Kernels(
+                            new CudaLinear(launches),
+                            new CudaEmbedding(launches),
+                            new CudaRmsNorm(launches),
+                            new CudaLayerNorm(launches),
+                            new CudaRope(launches),
+                            new CudaAttention(launches),
+                            new CudaCachedAttention(launches),
+                            new CudaSwiglu(launches),
+                            new CudaGelu(launches),
+                            new CudaDropout(launches),
+                            new CudaRowMask(launches),
+                            new CudaLinearCrossEntropy(launches),
+                            new CudaGradNorm(launches),
+                            new CudaAdamW(launches),
+                            new CudaPublish(launches),
+                            new CudaMerge(launches));
+        } catch (RuntimeException | Error e) {
+            Resources.closeAfter(e, owned);
+            throw e;
+        }
     }
 
     @Override
     public String describe() {
-        return "cuda: " + context.device().name();
+        DeviceInfo device = context.device();
+        return "cuda:" + device.ordinal() + ": " + device.name() + ", " + device.architecture();
     }
 
     @Override
-    public LinearKernel linear() {
-        return linear;
+    public Kernels kernels() {
+        return kernels;
     }
 
-    @Override
-    public EmbeddingKernel embedding() {
-        return embedding;
+    public DeviceInfo device() {
+        return context.device();
     }
 
-    @Override
-    public RmsNormKernel rmsNorm() {
-        return rmsNorm;
-    }
-
-    @Override
-    public LayerNormKernel layerNorm() {
-        return layerNorm;
-    }
-
-    @Override
-    public RopeKernel rope() {
-        return rope;
-    }
-
-    @Override
-    public AttentionKernel attention() {
-        return attention;
-    }
-
-    @Override
-    public CachedAttentionKernel cachedAttention() {
-        return cachedAttention;
-    }
-
-    @Override
-    public SwigluKernel swiglu() {
-        return swiglu;
-    }
-
-    @Override
-    public GeluKernel gelu() {
-        return gelu;
-    }
-
-    @Override
-    public DropoutKernel dropout() {
-        return dropout;
-    }
-
-    @Override
-    public RowMaskKernel rowMask() {
-        return rowMask;
-    }
-
-    @Override
-    public LinearCrossEntropyKernel linearCrossEntropy() {
-        return linearCrossEntropy;
-    }
-
-    @Override
-    public GradNormKernel gradNorm() {
-        return gradNorm;
-    }
-
-    @Override
-    public AdamWKernel adamW() {
-        return adamW;
-    }
-
-    @Override
-    public PublishKernel publish() {
-        return publish;
-    }
-
-    @Override
-    public MergeKernel merge() {
-        return merge;
+    /** Memory of the device that nothing uses now, by the driver. */
+    public long freeBytes() {
+        return context.memory().free();
     }
 
     @Override
     public MemoryArena allocate(String label, long bytes) {
+        requireOwner();
         DeviceBuffer buffer = context.allocate(label, Math.max(1, bytes));
-        stream.fill(buffer.address(), (byte) 0, Math.max(1, bytes));
+        try {
+            stream.fill(buffer.address(), (byte) 0, buffer.bytes());
+        } catch (RuntimeException | Error e) {
+            Resources.closeAfter(e, buffer);
+            throw e;
+        }
         return MemoryArena.device(label, bytes, buffer.address(), buffer::close);
     }
 
     @Override
+    public long reservedBytes() {
+        return CudaKernels.SCRATCH_BYTES;
+    }
+
+    @Override
     public void upload(Tensor to, MemorySegment from) {
-        long rowBytes = to.cols() * to.dtype().bytes();
-        copyRows(
-                to,
-                rowBytes,
-                (host, row, rows) -> {
-                    MemorySegment.copy(from, row * rowBytes, staging.segment(), 0, rows * rowBytes);
-                    stream.copy(
-                            new CudaDriverApi.Copy2D(
-                                    to.address() + row * to.stride() * to.dtype().bytes(),
-                                    to.stride() * to.dtype().bytes(),
-                                    false,
-                                    host,
-                                    rowBytes,
-                                    true,
-                                    rowBytes,
-                                    rows));
-                    stream.synchronize();
-                });
+        requireOwner();
+        copies.upload(to, from);
+    }
+
+    @Override
+    public void upload(List<HostRows> sources) {
+        requireOwner();
+        copies.upload(sources);
     }
 
     @Override
     public void download(MemorySegment to, Tensor from) {
-        long rowBytes = from.cols() * from.dtype().bytes();
-        copyRows(
-                from,
-                rowBytes,
-                (host, row, rows) -> {
-                    stream.copy(
-                            new CudaDriverApi.Copy2D(
-                                    host,
-                                    rowBytes,
-                                    true,
-                                    from.address() + row * from.stride() * from.dtype().bytes(),
-                                    from.stride() * from.dtype().bytes(),
-                                    false,
-                                    rowBytes,
-                                    rows));
-                    stream.synchronize();
-                    MemorySegment.copy(staging.segment(), 0, to, row * rowBytes, rows * rowBytes);
-                });
+        requireOwner();
+        copies.download(to, from);
     }
 
-    private interface Rows {
-        void copy(long host, long row, long rows);
+    @Override
+    public Readback readLater(Tensor from) {
+        requireOwner();
+        return readbacks.start(from);
     }
 
-    private void copyRows(Tensor tensor, long rowBytes, Rows rows) {
-        if (tensor.elements() == 0) {
-            return;
-        }
-        long most = STAGING_BYTES / rowBytes;
-        for (long row = 0; row < tensor.rows(); row += most) {
-            rows.copy(staging.segment().address(), row, Math.min(most, tensor.rows() - row));
-        }
+    @Override
+    public Routine routine(String label, Runnable work) {
+        return new CudaRoutine(label, work, stream);
+    }
+
+    @Override
+    public boolean asynchronous() {
+        return true;
     }
 
     @Override
     public void synchronize() {
+        requireOwner();
         stream.synchronize();
     }
 
     @Override
+    public double milliseconds(Runnable work) {
+        try (CudaEvent start = context.event("start");
+                CudaEvent end = context.event("end")) {
+            stream.record(start);
+            work.run();
+            stream.record(end);
+            end.synchronize();
+            return end.millisecondsSince(start);
+        }
+    }
+
+    /** The context and the buffers of a stream's arguments belong to one thread. */
+    private void requireOwner() {
+        if (Thread.currentThread() != owner) {
+            throw new IllegalStateException(
+                    "a CUDA backend is used by the thread that opened it, "
+                            + owner.getName()
+                            + ", and not by "
+                            + Thread.currentThread().getName());
+        }
+    }
+
+    @Override
     public void close() {
-        staging.close();
-        kernels.close();
-        stream.close();
-        context.close();
+        owned.close();
     }
 }

@@ -99,7 +99,6 @@ final class CudaKernels implements AutoCloseable {
     @Override
     public void close() {
         scratch.close();
-        modules.close();
     }
 
     /** The arguments of a launch, in the order of the kernel's parameters. */

@@ -3,6 +3,7 @@ package jlora.runtime.backend.cuda;
 import jlora.cu.driver.CudaContext;
 import jlora.cu.driver.CudaFunction;
 import jlora.cu.driver.CudaModule;
+import jlora.runtime.Resources;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -23,6 +24,7 @@ final class KernelModules implements AutoCloseable {
 
     private final CudaContext context;
     private final List<String> files;
+    private final Resources modules = new Resources();
     private final Map<String, CudaModule> loaded = new HashMap<>();
 
     private KernelModules(CudaContext context, List<String> files) {
@@ -52,7 +54,7 @@ final class KernelModules implements AutoCloseable {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment copy = arena.allocate(image.length, 16);
             copy.copyFrom(MemorySegment.ofArray(image));
-            return context.load("the kernels of " + file, copy);
+            return modules.own(context.load("the kernels of " + file, copy));
         }
     }
 
@@ -69,7 +71,6 @@ final class KernelModules implements AutoCloseable {
 
     @Override
     public void close() {
-        loaded.values().forEach(CudaModule::close);
-        loaded.clear();
+        modules.close();
     }
 }

@@ -147,14 +147,15 @@ final class ReferenceAttentionValuesTest {
         Optional<Tensor> keyMask = Optional.of(literals.ints(1, 1, 1, 1));
         Tensor out = literals.zeros(F32, 4, 8);
         Tensor lse = literals.zeros(F32, 4, 4);
-        backend.attention().forward(out, lse, qkv, cuSeqlens, keyMask, SHAPE);
+        backend.kernels().attention().forward(out, lse, qkv, cuSeqlens, keyMask, SHAPE);
         assertValues(out, TOLERANCE, OUT);
         double[] dOut = new double[32];
         for (int i = 0; i < dOut.length; i++) {
             dOut[i] = i / 8.0 - 2;
         }
         Tensor dQkv = literals.zeros(F32, 4, 16);
-        backend.attention()
+        backend.kernels()
+                .attention()
                 .backward(dQkv, literals.floats(4, dOut), out, lse, qkv, cuSeqlens, keyMask, SHAPE);
         assertValues(dQkv, TOLERANCE, D_QKV);
     }
@@ -163,7 +164,8 @@ final class ReferenceAttentionValuesTest {
     void firstRowSeesItselfAlone() {
         Tensor lse = literals.zeros(F32, 4, 4);
         Tensor out = literals.zeros(F32, 4, 8);
-        backend.attention()
+        backend.kernels()
+                .attention()
                 .forward(
                         out,
                         lse,
@@ -183,7 +185,8 @@ final class ReferenceAttentionValuesTest {
         int[] ends = {1, 3, 4};
         int done = 0;
         for (int end : ends) {
-            backend.cachedAttention()
+            backend.kernels()
+                    .cachedAttention()
                     .forward(
                             out.rows(done, end - done),
                             cache,

@@ -58,9 +58,9 @@ final class ReferenceValuesTest {
             Tensor schedule =
                     literals.floats(
                             1, 0.1 / step, 1 - Math.pow(0.9, step), 1 - Math.pow(0.999, step));
-            backend.gradNorm().forward(norm, gradient, 1);
+            backend.kernels().gradNorm().forward(norm, gradient, 1);
             assertEquals(norms[step - 1], Elements.get(norm, 0, 0), 1e-6);
-            backend.adamW().update(master, gradient, m, v, schedule, norm, settings);
+            backend.kernels().adamW().update(master, gradient, m, v, schedule, norm, settings);
             assertValues(master, 5e-7, expected[step - 1]);
             assertValues(gradient, 0, 0, 0, 0, 0, 0);
         }
@@ -79,11 +79,11 @@ final class ReferenceValuesTest {
     void clippingLeavesShortGradientsAlone() {
         Tensor norm = literals.zeros(F32, 1, 2);
         Tensor gradient = literals.floats(1, 3, -4);
-        backend.gradNorm().forward(norm, gradient, 10);
+        backend.kernels().gradNorm().forward(norm, gradient, 10);
         assertValues(norm, 0, 5, 1);
-        backend.gradNorm().forward(norm, gradient, 0);
+        backend.kernels().gradNorm().forward(norm, gradient, 0);
         assertValues(norm, 0, 5, 1);
-        backend.gradNorm().forward(norm, gradient, 2.5f);
+        backend.kernels().gradNorm().forward(norm, gradient, 2.5f);
         assertValues(norm, 1e-6, 5, 0.4999999);
     }
 
@@ -92,7 +92,7 @@ final class ReferenceValuesTest {
         Tensor x = literals.floats(1, -6, -3, -1, -0.5, 0, 1, 2.5, 6);
         Tensor ones = literals.floats(1, 1, 1, 1, 1, 1, 1, 1, 1);
         Tensor out = literals.zeros(F32, 1, 8);
-        backend.gelu().forward(out, x, GeluKernel.Form.ERF);
+        backend.kernels().gelu().forward(out, x, GeluKernel.Form.ERF);
         assertValues(
                 out,
                 2e-7,
@@ -104,7 +104,7 @@ final class ReferenceValuesTest {
                 0.841344746068543,
                 2.4844758366855597,
                 5.999999994080474);
-        backend.gelu().backward(out, ones, x, GeluKernel.Form.ERF);
+        backend.kernels().gelu().backward(out, ones, x, GeluKernel.Form.ERF);
         assertValues(
                 out,
                 2e-7,
@@ -116,7 +116,7 @@ final class ReferenceValuesTest {
                 1.0833154705876864,
                 1.037611085908145,
                 1.0000000354687093);
-        backend.gelu().forward(out, x, GeluKernel.Form.TANH);
+        backend.kernels().gelu().forward(out, x, GeluKernel.Form.TANH);
         assertValues(
                 out,
                 2e-7,
@@ -128,7 +128,7 @@ final class ReferenceValuesTest {
                 0.8411919906082768,
                 2.484915733910001,
                 5.9999999999156035);
-        backend.gelu().backward(out, ones, x, GeluKernel.Form.TANH);
+        backend.kernels().gelu().backward(out, ones, x, GeluKernel.Form.TANH);
         assertValues(
                 out,
                 2e-7,
@@ -157,7 +157,7 @@ final class ReferenceValuesTest {
     void swigluFollowsTorchSilu() {
         Tensor gateUp = literals.floats(3, -3, 2, 2.5, 2, -10, 2);
         Tensor out = literals.zeros(F32, 3, 1);
-        backend.swiglu().forward(out, gateUp);
+        backend.kernels().swiglu().forward(out, gateUp);
         assertValues(
                 out,
                 5e-7,
@@ -165,7 +165,7 @@ final class ReferenceValuesTest {
                 2 * 2.3103545499468914,
                 2 * -0.0004539786870243439);
         Tensor dGateUp = literals.zeros(F32, 3, 2);
-        backend.swiglu().backward(dGateUp, literals.floats(3, 1, 1, 1), gateUp);
+        backend.kernels().swiglu().backward(dGateUp, literals.floats(3, 1, 1, 1), gateUp);
         assertValues(
                 dGateUp,
                 5e-7,
@@ -188,7 +188,7 @@ final class ReferenceValuesTest {
         Tensor dx = literals.zeros(F32, 3, 3);
         Tensor chunk = literals.zeros(F32, 2, 3);
         var workspace = new LinearCrossEntropyKernel.Workspace(chunk, chunk, chunk, chunk);
-        var kernel = backend.linearCrossEntropy();
+        var kernel = backend.kernels().linearCrossEntropy();
         kernel.forwardBackward(loss, dx, Optional.empty(), x, weight, targets, scale, 0, workspace);
         assertValues(loss, 1e-6, 3.4728851751375536);
         assertValues(
@@ -235,9 +235,9 @@ final class ReferenceValuesTest {
         Tensor stats = literals.zeros(F32, 1, 2);
         Optional<Tensor> no = Optional.empty();
         Optional<Grad> frozen = Optional.empty();
-        backend.layerNorm().forward(out, stats, no, x, no, weight, bias, 1e-5f);
+        backend.kernels().layerNorm().forward(out, stats, no, x, no, weight, bias, 1e-5f);
         assertValues(out, 3e-7, 0, 1.1961159842797926, 1.3533918113575116, 2.068927874238341);
-        backend.layerNorm().backward(dx, frozen, frozen, dOut, no, x, weight, stats);
+        backend.kernels().layerNorm().backward(dx, frozen, frozen, dOut, no, x, weight, stats);
         assertValues(
                 dx,
                 1e-7,
@@ -246,7 +246,7 @@ final class ReferenceValuesTest {
                 -0.033942420043218624,
                 -0.10183042815221965);
         Tensor rstd = literals.zeros(F32, 1, 1);
-        backend.rmsNorm().forward(out, rstd, no, x, no, weight, 1e-5f);
+        backend.kernels().rmsNorm().forward(out, rstd, no, x, no, weight, 1e-5f);
         assertValues(
                 out,
                 3e-7,
@@ -254,7 +254,7 @@ final class ReferenceValuesTest {
                 0.3651481282381064,
                 2.921185025904851,
                 1.0954443847143192);
-        backend.rmsNorm().backward(dx, frozen, dOut, no, x, weight, rstd);
+        backend.kernels().rmsNorm().backward(dx, frozen, dOut, no, x, weight, rstd);
         assertValues(
                 dx,
                 1e-7,
@@ -268,7 +268,9 @@ final class ReferenceValuesTest {
     void rotationFollowsTransformers() {
         var shape = new AttentionShape(1, 1, 4, 1, 0);
         Tensor table = literals.zeros(F32, 3, 4);
-        backend.rope().table(table, literals.ints(0, 1, 7), literals.floats(1, 1, 0.01f), 1);
+        backend.kernels()
+                .rope()
+                .table(table, literals.ints(0, 1, 7), literals.floats(1, 1, 0.01f), 1);
         assertValues(
                 table,
                 1e-7,
@@ -296,7 +298,7 @@ final class ReferenceValuesTest {
             }
         }
         Tensor out = literals.zeros(F32, 3, 12);
-        backend.rope().forward(out, qkv, table, shape);
+        backend.kernels().rope().forward(out, qkv, table, shape);
         assertValues(out.rows(0, 1), 0, rows[0]);
         assertValues(
                 out.rows(1, 1).columns(0, 8),

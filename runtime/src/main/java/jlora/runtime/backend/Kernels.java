@@ -1,0 +1,40 @@
+package jlora.runtime.backend;
+
+import jlora.runtime.kernel.AdamWKernel;
+import jlora.runtime.kernel.AttentionKernel;
+import jlora.runtime.kernel.CachedAttentionKernel;
+import jlora.runtime.kernel.DropoutKernel;
+import jlora.runtime.kernel.EmbeddingKernel;
+import jlora.runtime.kernel.GeluKernel;
+import jlora.runtime.kernel.GradNormKernel;
+import jlora.runtime.kernel.LayerNormKernel;
+import jlora.runtime.kernel.LinearCrossEntropyKernel;
+import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.MergeKernel;
+import jlora.runtime.kernel.PublishKernel;
+import jlora.runtime.kernel.RmsNormKernel;
+import jlora.runtime.kernel.RopeKernel;
+import jlora.runtime.kernel.RowMaskKernel;
+import jlora.runtime.kernel.SwigluKernel;
+
+/**
+ * Every kernel of one backend: what the steps of a plan call. A new op is one component here, and
+ * each backend that lacks it stops compiling.
+ */
+public record Kernels(
+        LinearKernel linear,
+        EmbeddingKernel embedding,
+        RmsNormKernel rmsNorm,
+        LayerNormKernel layerNorm,
+        RopeKernel rope,
+        AttentionKernel attention,
+        CachedAttentionKernel cachedAttention,
+        SwigluKernel swiglu,
+        GeluKernel gelu,
+        DropoutKernel dropout,
+        RowMaskKernel rowMask,
+        LinearCrossEntropyKernel linearCrossEntropy,
+        GradNormKernel gradNorm,
+        AdamWKernel adamW,
+        PublishKernel publish,
+        MergeKernel merge) {}

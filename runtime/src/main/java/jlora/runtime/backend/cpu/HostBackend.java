@@ -1,0 +1,94 @@
+package jlora.runtime.backend.cpu;
+
+import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.HostRows;
+import jlora.runtime.backend.Readback;
+import jlora.runtime.backend.Routine;
+import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.MemoryArena;
+import jlora.runtime.tensor.Tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+
+/** A backend over host memory, whose work is done when a call returns. */
+public abstract class HostBackend implements Backend {
+    /** Bytes that a host thread produces at a time: enough that rows are worth a task. */
+    private static final long PIECE_BYTES = 4L << 20;
+
+    @Override
+    public MemoryArena allocate(String label, long bytes) {
+        return MemoryArena.host(label, bytes);
+    }
+
+    @Override
+    public long reservedBytes() {
+        return 0;
+    }
+
+    @Override
+    public void upload(Tensor to, MemorySegment from) {
+        long rowBytes = to.cols() * to.dtype().bytes();
+        for (long r = 0; r < to.rows(); r++) {
+            MemorySegment.copy(from, r * rowBytes, to.segment(), to.byteOffset(r), rowBytes);
+        }
+    }
+
+    @Override
+    public void upload(List<HostRows> sources) {
+        List<HostRows.Piece> pieces =
+                sources.stream().flatMap(s -> s.pieces(PIECE_BYTES).stream()).toList();
+        pieces.parallelStream().forEach(piece -> piece.write(piece.to()));
+    }
+
+    @Override
+    public void download(MemorySegment to, Tensor from) {
+        long rowBytes = from.cols() * from.dtype().bytes();
+        for (long r = 0; r < from.rows(); r++) {
+            MemorySegment.copy(from.segment(), from.byteOffset(r), to, r * rowBytes, rowBytes);
+        }
+    }
+
+    @Override
+    public Readback readLater(Tensor from) {
+        if (from.dtype() != DType.F32) {
+            throw new IllegalArgumentException("results are float32, not " + from.describe());
+        }
+        float[] values = new float[Math.toIntExact(from.elements())];
+        download(MemorySegment.ofArray(values), from);
+        return () -> values;
+    }
+
+    @Override
+    public Routine routine(String label, Runnable work) {
+        return new Routine() {
+            @Override
+            public void run() {
+                work.run();
+            }
+
+            @Override
+            public long nodes() {
+                return 0;
+            }
+
+            @Override
+            public void close() {}
+        };
+    }
+
+    @Override
+    public boolean asynchronous() {
+        return false;
+    }
+
+    @Override
+    public void synchronize() {}
+
+    @Override
+    public double milliseconds(Runnable work) {
+        long start = System.nanoTime();
+        work.run();
+        return (System.nanoTime() - start) / 1e6;
+    }
+}
