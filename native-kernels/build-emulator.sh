@@ -18,8 +18,10 @@ if [[ ${1:-} == --sanitize ]]; then
 fi
 readonly out flags
 # Kernels are CUDA C++: they reinterpret memory, mark functions and loops as g++ does not know, and index from
-# 0 with ints. No unique symbols: each copy of a library must have its own shared memory.
+# 0 with ints. No unique symbols: each copy of a library must have its own shared memory. Misaligned accesses and
+# indices outside arrays are reported by engine/checks.cpp.
 readonly kernel_flags=(-fno-strict-aliasing -fno-gnu-unique -fvisibility=hidden -DJLORA_EMULATOR -include language.h
+    -fsanitize=alignment,bounds-strict,integer-divide-by-zero
     -Wno-unknown-pragmas -Wno-unused-function -Wno-unused-parameter -Wno-sign-compare -Wno-unused-variable
     -I "$emulator/device" -I "$emulator/engine" -I "$kernels")
 # As many as the OS threads of the emulator: WORKERS in driver/driver.h.
@@ -61,13 +63,12 @@ build_kernels() {
         done
         printf '    {nullptr, nullptr, 0, nullptr, nullptr, 0},\n};\n'
         printf 'static const emulator::KernelLibrary library = {\n'
-        printf '    "%s", kernels, sizeof kernels / sizeof kernels[0] - 1, emulator::run_block};\n' "$name.cu"
+        printf '    "%s", kernels, sizeof kernels / sizeof kernels[0] - 1, emulator::run_block,\n    emulator::report_illegal_address};\n' "$name.cu"
         printf 'extern "C" __attribute__((visibility("default"))) const emulator::KernelLibrary*\n'
         printf 'jlora_emulator_kernel_library() {\n    return &library;\n}\n'
     } >"$out/objects/$name.cpp"
     "$cxx" "${flags[@]}" "${kernel_flags[@]}" -c -o "$out/objects/$name.o" "$out/objects/$name.cpp"
-    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -o "$out/objects/$name.so" "$out/objects/$name.o" "$out/objects/block.o" \
-        "$out/objects/context_switch.o"
+    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -o "$out/objects/$name.so" "$out/objects/$name.o" "${engine[@]}"
     for copy in "${copies[@]}"; do
         cp "$out/objects/$name.so" "$out/kernels/$copy/.$name.so"
         mv "$out/kernels/$copy/.$name.so" "$out/kernels/$copy/$name.so"
@@ -124,7 +125,7 @@ shopt -s nullglob
 built=0
 sources=("$kernels"/*.cu "$emulator"/selftest/*.cu)
 stale=()
-for source in "$emulator"/{engine,driver,cublaslt,nvml}/*.cpp; do
+for source in "$emulator"/{engine,driver,cublaslt,nvml,selftest}/*.cpp; do
     if older "$out/objects/$(basename "$source" .cpp).o" "$source" "$emulator"/{engine,driver,device} \
         "$(basename "${BASH_SOURCE[0]}")"; then
         stale+=("$source")
@@ -151,6 +152,12 @@ for pair in cublaslt:libcublasLt.so.13 nvml:libnvidia-ml.so.1; do
     fi
 done
 
+mapfile -t objects < <(of selftest)
+if older "$out/selftest" "${objects[@]}"; then
+    "$cxx" "${flags[@]}" '-Wl,-rpath,$ORIGIN' -o "$out/selftest" "${objects[@]}" "$out/libcuda.so.1"
+fi
+
+mapfile -t engine < <(of engine)
 stale=()
 for source in "${sources[@]}"; do
     last=$out/kernels/${copies[-1]}/$(basename "$source" .cu).so

@@ -5,6 +5,7 @@
 #include <condition_variable>
 
 #include "driver.h"
+#include "signals.h"
 
 namespace emulator {
 
@@ -37,6 +38,7 @@ public:
 
 private:
     void serve(int index) {
+        prepare_thread_for_signals();
         Worker worker;
         long seen = 0;
         std::unique_lock<std::mutex> guard(lock);
@@ -65,6 +67,7 @@ private:
         own.kernel = function->kernels[static_cast<std::size_t>(index)];
         const KernelLibrary& library = *function->libraries[static_cast<std::size_t>(index)];
         const dim3 grid = own.grid;
+        const RunningBlock running(worker, library);
         for (long long i; (i = next_block.fetch_add(1)) < blocks;) {
             const long long at = own.reversed ? blocks - 1 - i : i;
             const uint3 block{static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),

@@ -32,11 +32,6 @@ namespace emulator {
 
 namespace {
 
-#ifdef __SANITIZE_ADDRESS__
-constexpr std::size_t stack_bytes = 512 << 10;
-#else
-constexpr std::size_t stack_bytes = 128 << 10;
-#endif
 constexpr std::size_t page_bytes = 4096;
 constexpr std::size_t shared_guard_bytes = 64;
 constexpr unsigned char shared_guard = 0xa5;
@@ -69,7 +64,7 @@ int fiber_for(int thread) {
     if (worker->free_fibers.empty()) {
         // The lowest page stays closed: a stack that overflows stops there.
         void* const stack = mmap(
-                nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                nullptr, page_bytes + fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stack == MAP_FAILED) {
             fault("no memory for the stack of one more thread");
         }
@@ -82,11 +77,11 @@ int fiber_for(int thread) {
     worker->free_fibers.pop_back();
     Fiber& fiber = *worker->fibers[index];
 #ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(fiber.stack, stack_bytes - page_bytes);
+    __asan_unpoison_memory_region(fiber.stack, fiber_stack_bytes);
 #endif
     fiber.sanitizer_stack = nullptr;
     fiber.thread = thread;
-    fiber.saved = prepare_stack(fiber.stack, stack_bytes - page_bytes, fiber_main);
+    fiber.saved = prepare_stack(fiber.stack, fiber_stack_bytes, fiber_main);
     return index;
 }
 
@@ -98,7 +93,7 @@ void switch_to(int index) {
     worker->current = index;
     threadIdx = to.index;
 #ifdef __SANITIZE_ADDRESS__
-    __sanitizer_start_switch_fiber(&from.sanitizer_stack, to.stack, stack_bytes - page_bytes);
+    __sanitizer_start_switch_fiber(&from.sanitizer_stack, to.stack, fiber_stack_bytes);
 #endif
     switch_stack(&from.saved, to.saved);
 #ifdef __SANITIZE_ADDRESS__
@@ -339,6 +334,10 @@ void fault(const char* format, ...) {
     leave_block();
 }
 
+void report_illegal_address() {
+    fault("illegal address %p", worker->illegal_address);
+}
+
 int barrier(int value) {
     worker->barrier_sum += value;
     const int thread = running().thread;
@@ -424,7 +423,7 @@ bool run_block(Worker& of, const Launch& launch, uint3 block) {
 
     of.current = fiber_for(take_runnable(launch.reversed ? of.warps_in_use - 1 : 0));
 #ifdef __SANITIZE_ADDRESS__
-    __sanitizer_start_switch_fiber(&of.main_sanitizer_stack, running().stack, stack_bytes - page_bytes);
+    __sanitizer_start_switch_fiber(&of.main_sanitizer_stack, running().stack, fiber_stack_bytes);
 #endif
     switch_stack(&of.main_saved, running().saved);
 #ifdef __SANITIZE_ADDRESS__

@@ -13,7 +13,13 @@
 namespace emulator {
 
 constexpr int warp_lanes = 32;
-constexpr int max_block_threads = 1024;
+
+/** Without the closed page below it. */
+#ifdef __SANITIZE_ADDRESS__
+constexpr std::size_t fiber_stack_bytes = 512 << 10;
+#else
+constexpr std::size_t fiber_stack_bytes = 128 << 10;
+#endif
 
 struct Kernel;
 
@@ -104,6 +110,8 @@ struct Worker {
     unsigned char* dynamic = nullptr;
     std::size_t dynamic_bytes = 0;
     bool failed = false;
+    /** Set by the signal handler. */
+    const void* illegal_address = nullptr;
     char fault[1024] = {};
 };
 
@@ -125,6 +133,9 @@ Fiber& current_fiber();
 
 /** Ends the launch with a message that names kernel, block and thread. */
 [[noreturn]] __attribute__((format(printf, 1, 2))) void fault(const char* format, ...);
+
+/** Where the signal handler lets a thread go on that touched memory which is not there. */
+[[noreturn]] void report_illegal_address();
 
 /** Runs one block to its end; false, with the reason in worker.fault, when it cannot. */
 bool run_block(Worker& worker, const Launch& launch, uint3 block);

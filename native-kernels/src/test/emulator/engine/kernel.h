@@ -25,6 +25,7 @@ struct KernelLibrary {
     const Kernel* kernels;
     int kernel_count;
     bool (*run_block)(Worker& worker, const Launch& launch, uint3 block);
+    void (*report_illegal_address)();
 };
 
 /** The one symbol of a kernel library. */
