@@ -111,6 +111,11 @@ CUresult cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice device) {
     });
 }
 
+// The name that programs built against CUDA 12 and older link to, JCuda among them.
+CUresult cuDeviceGetUuid(CUuuid* uuid, CUdevice device) {
+    return cuDeviceGetUuid_v2(uuid, device);
+}
+
 CUresult cuDeviceGetAttribute(int* value, int attribute, CUdevice device) {
     return Driver::instance().call("cuDeviceGetAttribute", Needs::INITIALIZED, [&] {
         if (!attribute_of(attribute, value)) {
