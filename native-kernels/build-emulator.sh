@@ -66,11 +66,11 @@ build_kernels() {
         printf '    "%s", kernels, sizeof kernels / sizeof kernels[0] - 1, emulator::run_block,\n    emulator::report_illegal_address};\n' "$name.cu"
         printf 'extern "C" __attribute__((visibility("default"))) const emulator::KernelLibrary*\n'
         printf 'jlora_emulator_kernel_library() {\n    return &library;\n}\n'
-    } >"$out/objects/$name.cpp"
-    "$cxx" "${flags[@]}" "${kernel_flags[@]}" -c -o "$out/objects/$name.o" "$out/objects/$name.cpp"
-    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -o "$out/objects/$name.so" "$out/objects/$name.o" "${engine[@]}"
+    } >"$out/objects/kernels/$name.cpp"
+    "$cxx" "${flags[@]}" "${kernel_flags[@]}" -c -o "$out/objects/kernels/$name.o" "$out/objects/kernels/$name.cpp"
+    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -o "$out/objects/kernels/$name.so" "$out/objects/kernels/$name.o" "${engine[@]}"
     for copy in "${copies[@]}"; do
-        cp "$out/objects/$name.so" "$out/kernels/$copy/.$name.so"
+        cp "$out/objects/kernels/$name.so" "$out/kernels/$copy/.$name.so"
         mv "$out/kernels/$copy/.$name.so" "$out/kernels/$copy/$name.so"
     done
 }
@@ -95,11 +95,12 @@ two_at_a_time() {
 }
 
 compile() {
-    local hidden=()
-    if [[ $1 == */engine/* ]]; then
-        hidden=(-fvisibility=hidden)
-    fi
-    "$cxx" "${flags[@]}" ${hidden[@]+"${hidden[@]}"} -I "$emulator/engine" -I "$emulator/device" -I "$emulator/driver" -c \
+    local more=()
+    case $1 in
+        */engine/*) more=(-fvisibility=hidden) ;;
+        */cublaslt/*) more=(-O3) ;;
+    esac
+    "$cxx" "${flags[@]}" ${more[@]+"${more[@]}"} -I "$emulator/engine" -I "$emulator/device" -I "$emulator/driver" -c \
         -o "$out/objects/$(basename "$1" .cpp).o" "$1"
 }
 
@@ -110,7 +111,7 @@ link() {
     "$cxx" "${flags[@]}" -shared -Wl,-z,defs -Wl,-Bsymbolic "-Wl,-soname,$name" '-Wl,-rpath,$ORIGIN' -o "$out/$name" "$@" -ldl -lpthread
 }
 
-mkdir -p "$out/objects" "$out/kernels"
+mkdir -p "$out/objects/kernels"
 for copy in "${copies[@]}"; do
     mkdir -p "$out/kernels/$copy"
 done
@@ -154,7 +155,7 @@ done
 
 mapfile -t objects < <(of selftest)
 if older "$out/selftest" "${objects[@]}"; then
-    "$cxx" "${flags[@]}" '-Wl,-rpath,$ORIGIN' -o "$out/selftest" "${objects[@]}" "$out/libcuda.so.1"
+    "$cxx" "${flags[@]}" '-Wl,-rpath,$ORIGIN' -o "$out/selftest" "${objects[@]}" "$out/libcuda.so.1" "$out/libcublasLt.so.13"
 fi
 
 mapfile -t engine < <(of engine)

@@ -19,6 +19,7 @@ struct Failure {
 Failure failure;
 std::map<std::string, long> calls;
 long all_calls = 0;
+long library_objects = 0;
 
 void copy_text(char* to, std::size_t bytes, const std::string& text) {
     if (bytes > 0) {
@@ -152,6 +153,21 @@ int jlora_emulator_check_range(unsigned long long address, std::size_t bytes, co
         return CUDA_SUCCESS;
     }
     return locked.driver.lose(CUDA_ERROR_ILLEGAL_ADDRESS, std::string(what) + ": " + why);
+}
+
+void jlora_emulator_object(int change) {
+    const Locked locked;
+    emulator::library_objects += change;
+}
+
+long jlora_emulator_live_objects() {
+    const Locked locked;
+    return emulator::library_objects;
+}
+
+int jlora_emulator_has_context() {
+    const Locked locked;
+    return emulator::current_context() != nullptr && locked.driver.context.retained > 0 ? 1 : 0;
 }
 
 int jlora_emulator_enter(const char* function) {

@@ -20,7 +20,7 @@ void jlora_emulator_reset_calls();
 
 long jlora_emulator_launches();
 
-/** Device and pinned allocations, streams, events, modules, graphs with executables, and the sum of all. */
+/** What programs hold: device and pinned allocations, device bytes, streams, ..., graphs with executables. */
 long jlora_emulator_live_allocations();
 long jlora_emulator_live_bytes();
 long jlora_emulator_live_streams();
@@ -28,6 +28,8 @@ long jlora_emulator_live_events();
 long jlora_emulator_live_modules();
 long jlora_emulator_live_graphs();
 long jlora_emulator_live_contexts();
+/** Handles and descriptors of the other stand-in libraries. */
+long jlora_emulator_live_objects();
 
 /** Writes what is wrong with the guard words around device allocations; an empty string when all are whole. */
 void jlora_emulator_check_guards(char* message, std::size_t bytes);
@@ -49,6 +51,12 @@ int jlora_emulator_enqueue(void* stream, const char* name, int (*run)(void*), vo
 
 /** Zero when all bytes lie in one live device allocation; else loses the device, as a GPU does, and says so. */
 int jlora_emulator_check_range(unsigned long long address, std::size_t bytes, const char* what);
+
+/** Something that another stand-in library made (1) or destroyed (-1). */
+void jlora_emulator_object(int change);
+
+/** Whether the calling thread has a current context. */
+int jlora_emulator_has_context();
 
 /** Counts a call of another stand-in library; a code other than 0 when a test wants it to fail. */
 int jlora_emulator_enter(const char* function);

@@ -3,53 +3,10 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <string>
-#include <vector>
 
-#include "controls.h"
-#include "cuda_abi.h"
-
-extern "C" {
-CUresult cuInit(unsigned flags);
-CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device);
-CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device);
-CUresult cuCtxSetCurrent(CUcontext context);
-CUresult cuMemAlloc_v2(CUdeviceptr* address, std::size_t bytes);
-CUresult cuMemFree_v2(CUdeviceptr address);
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream);
-CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, std::size_t bytes, CUstream stream);
-CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D* copy, CUstream stream);
-CUresult cuMemsetD8Async(CUdeviceptr address, unsigned char value, std::size_t count, CUstream stream);
-CUresult cuStreamCreate(CUstream* stream, unsigned flags);
-CUresult cuStreamDestroy_v2(CUstream stream);
-CUresult cuStreamSynchronize(CUstream stream);
-CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags);
-CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode);
-CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph);
-CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph graph, unsigned long long flags);
-CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream);
-CUresult cuGraphGetNodes(CUgraph graph, void** nodes, std::size_t* count);
-CUresult cuGraphExecDestroy(CUgraphExec executable);
-CUresult cuGraphDestroy(CUgraph graph);
-CUresult cuEventCreate(CUevent* event, unsigned flags);
-CUresult cuEventDestroy_v2(CUevent event);
-CUresult cuEventRecord(CUevent event, CUstream stream);
-CUresult cuEventQuery(CUevent event);
-CUresult cuModuleLoadData(CUmodule* module, const void* image);
-CUresult cuModuleUnload(CUmodule module);
-CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name);
-CUresult cuFuncGetParamInfo(CUfunction function, std::size_t index, std::size_t* offset, std::size_t* bytes);
-CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value);
-CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-        unsigned block_y, unsigned block_z, unsigned dynamic_bytes, CUstream stream, void** parameters,
-        void** extra);
-}
-
-namespace {
+#include "selftest.h"
 
 int failures = 0;
-CUmodule module;
 CUstream stream;
 
 void fail(const std::string& what) {
@@ -63,43 +20,41 @@ void expect(bool condition, const char* what) {
     }
 }
 
-void expect_code(CUresult expected, CUresult actual, const char* what) {
+void expect_code(int expected, int actual, const char* what) {
     if (expected != actual) {
         fail(std::string(what) + ": status " + std::to_string(actual) + ", expected " + std::to_string(expected));
     }
 }
 
-void ok(CUresult code, const char* what) {
+void ok(int code, const char* what) {
     expect_code(CUDA_SUCCESS, code, what);
 }
 
-/** Device memory with the values of a vector. */
-template <class T>
-class Buffer {
-public:
-    explicit Buffer(const std::vector<T>& values) : count(values.size()) {
-        ok(cuMemAlloc_v2(&address, count * sizeof(T)), "cuMemAlloc");
-        ok(cuMemcpyHtoDAsync_v2(address, values.data(), count * sizeof(T), stream), "upload");
+uint16_t bf16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+double value_of(uint16_t value) {
+    const uint32_t bits = static_cast<uint32_t>(value) << 16;
+    float result;
+    std::memcpy(&result, &bits, 4);
+    return result;
+}
+
+std::vector<uint16_t> numbers(std::size_t count, unsigned seed) {
+    std::vector<uint16_t> values(count);
+    for (auto& value : values) {
+        seed = seed * 1664525u + 1013904223u;
+        value = bf16(static_cast<float>(seed >> 16) / 32768.f - 1.f);
     }
+    return values;
+}
 
-    Buffer(const Buffer&) = delete;
+namespace {
 
-    ~Buffer() {
-        ok(cuMemFree_v2(address), "cuMemFree");
-    }
-
-    std::vector<T> read() const {
-        std::vector<T> values(count);
-        ok(cuMemcpyDtoHAsync_v2(values.data(), address, count * sizeof(T), stream), "download");
-        ok(cuStreamSynchronize(stream), "synchronize");
-        return values;
-    }
-
-    CUdeviceptr address = 0;
-
-private:
-    std::size_t count;
-};
+CUmodule module;
 
 struct Size {
     unsigned x, y = 1, z = 1;
@@ -132,29 +87,6 @@ void expect_fault(const char* words, const char* name, Size grid, Size block, un
     }
     expect_code(code, cuStreamSynchronize(stream), "the error stays");
     jlora_emulator_restore_device();
-}
-
-uint16_t bf16(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-double value_of(uint16_t value) {
-    const uint32_t bits = static_cast<uint32_t>(value) << 16;
-    float result;
-    std::memcpy(&result, &bits, 4);
-    return result;
-}
-
-/** Small numbers without a pattern. */
-std::vector<uint16_t> numbers(std::size_t count, unsigned seed) {
-    std::vector<uint16_t> values(count);
-    for (auto& value : values) {
-        seed = seed * 1664525u + 1013904223u;
-        value = bf16(static_cast<float>(seed >> 16) / 32768.f - 1.f);
-    }
-    return values;
 }
 
 void sums() {
@@ -453,12 +385,14 @@ int main() {
     capture();
     rows();
     failures_on_demand();
+    test_products();
 
     ok(cuModuleUnload(module), "cuModuleUnload");
     ok(cuStreamDestroy_v2(stream), "cuStreamDestroy");
     ok(cuDevicePrimaryCtxRelease_v2(0), "cuDevicePrimaryCtxRelease");
     expect(jlora_emulator_live_allocations() + jlora_emulator_live_streams() + jlora_emulator_live_events()
                     + jlora_emulator_live_modules() + jlora_emulator_live_graphs() + jlora_emulator_live_contexts()
+                    + jlora_emulator_live_objects()
                     == 0,
             "nothing is left");
     std::printf("%d failures\n", failures);
