@@ -76,6 +76,16 @@ public final class CudaLibraries {
                         + " place");
     }
 
+    /** The older interface of CUDA 12's matrix products, which JCublas calls. */
+    public NativeLibrary cublas12() {
+        // What it needs is opened from the same places: the system's loader may not know them.
+        open("libcublasLt.so.12");
+        return require(
+                List.of("libcublas.so.12"),
+                "install the CUDA 12 toolkit or `pip install nvidia-cublas-cu12`, and name its lib"
+                        + " folder in JLORA_LIBRARY_PATH if it is in an unusual place");
+    }
+
     /** Fused attention. */
     public NativeLibrary cudnn() {
         return require(

@@ -1,0 +1,240 @@
+package jlora.cu.jcuda;
+
+import jcuda.Pointer;
+import jcuda.driver.CUstream;
+import jcuda.jcublas.JCublas2;
+import jcuda.jcublas.cublasComputeType;
+import jcuda.jcublas.cublasGemmAlgo;
+import jcuda.jcublas.cublasHandle;
+import jcuda.jcublas.cublasOperation;
+import jcuda.runtime.cudaStream_t;
+
+import jlora.cu.CudaLibraries;
+import jlora.cu.MissingLibraryException;
+import jlora.cu.cublas.MatmulAlgorithm;
+import jlora.cu.cublas.MatmulApi;
+import jlora.cu.cublas.MatmulArguments;
+import jlora.cu.cublas.MatmulShape;
+import jlora.cu.cublas.MatrixType;
+import jlora.cu.cublas.PreparedMatmul;
+import jlora.cu.driver.CudaContext;
+import jlora.cu.driver.CudaException;
+import jlora.cu.driver.CudaStream;
+import jlora.cu.driver.DeviceBuffer;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Products by JCublas 12.6, which calls cuBLAS 12's {@code cublasGemmEx}: one algorithm per shape,
+ * the library's own choice, and no FP8. A bias is a product of its own, with a row of ones, that
+ * comes first: a bias is exact in D's type, so the sum is rounded once all the same.
+ */
+public final class JcublasMatmul implements MatmulApi {
+    private static final MatmulAlgorithm ITS_OWN_CHOICE = new MatmulAlgorithm("default");
+    private static final long WORKSPACE_BYTES = 32L << 20;
+
+    /** Columns that a bias is written to at a time. */
+    private static final int ONES = 1 << 14;
+
+    private final cublasHandle handle = new cublasHandle();
+    private final DeviceBuffer workspace;
+    private final DeviceBuffer ones;
+    private final float[] one = {1};
+    private final float[] zero = {0};
+    private int version;
+    private boolean closed;
+
+    private JcublasMatmul(CudaContext context) {
+        workspace = context.allocate("workspace of matrix products", WORKSPACE_BYTES);
+        ones = context.allocate("ones", (long) ONES * (Float.BYTES + Short.BYTES));
+    }
+
+    /**
+     * In the context, which is current; allocates the workspace.
+     *
+     * @throws MissingLibraryException where cuBLAS 12 is not found, as beside CUDA 13
+     */
+    public static MatmulApi open(CudaLibraries libraries, CudaContext context) {
+        // Opened first, so that JCublas's own library binds to these.
+        try {
+            libraries.cublas12();
+            JCublas2.setExceptionsEnabled(false);
+        } catch (MissingLibraryException | LinkageError e) {
+            throw new MissingLibraryException(
+                    "JCublas 12.6 needs libcublas.so.12, and "
+                            + (e instanceof MissingLibraryException
+                                    ? e.getMessage()
+                                    : "its native library libJCublas2 could not be loaded")
+                            + "; or use --cuda-binding panama, which works with CUDA 12 and 13",
+                    e);
+        }
+        JcublasMatmul matmul = new JcublasMatmul(context);
+        try {
+            matmul.initialise(context);
+            return matmul;
+        } catch (RuntimeException | Error e) {
+            matmul.close();
+            throw e;
+        }
+    }
+
+    private void initialise(CudaContext context) {
+        check("cublasCreate", JCublas2.cublasCreate(handle), "");
+        int[] found = new int[1];
+        check("cublasGetVersion", JCublas2.cublasGetVersion(handle, found), "");
+        version = found[0];
+        // A workspace of ours, so that a product may be recorded into a graph and repeats its bits.
+        check(
+                "cublasSetWorkspace",
+                JCublas2.cublasSetWorkspace(
+                        handle, JcudaHandles.pointer(workspace.address()), WORKSPACE_BYTES),
+                "");
+        try (CudaStream stream = context.stream("ones");
+                var host = context.allocatePinned("ones", ones.bytes())) {
+            for (int i = 0; i < ONES; i++) {
+                host.segment().setAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i, 1);
+                host.segment()
+                        .setAtIndex(
+                                java.lang.foreign.ValueLayout.JAVA_SHORT,
+                                2L * ONES + i,
+                                (short) 0x3f80);
+            }
+            stream.copyToDevice(ones.address(), host.segment().address(), ones.bytes());
+            stream.synchronize();
+        }
+    }
+
+    @Override
+    public String version() {
+        return "jcublas-" + version;
+    }
+
+    @Override
+    public long workspaceBytes() {
+        return workspace.bytes() + ones.bytes();
+    }
+
+    @Override
+    public List<MatmulAlgorithm> algorithms(MatmulShape shape, int most) {
+        return supported(shape) ? List.of(ITS_OWN_CHOICE) : List.of();
+    }
+
+    @Override
+    public Optional<PreparedMatmul> prepare(MatmulShape shape, MatmulAlgorithm algorithm) {
+        return supported(shape) && algorithm.equals(ITS_OWN_CHOICE)
+                ? Optional.of((arguments, stream) -> run(shape, arguments, stream))
+                : Optional.empty();
+    }
+
+    private static boolean supported(MatmulShape shape) {
+        return plain(shape.a()) && plain(shape.b()) && plain(shape.d()) && fits(shape);
+    }
+
+    private static boolean plain(MatmulShape.Matrix matrix) {
+        return matrix.type() == MatrixType.F32 || matrix.type() == MatrixType.BF16;
+    }
+
+    /** cublasGemmEx counts in 32 bits. */
+    private static boolean fits(MatmulShape shape) {
+        long largest = Math.max(Math.max(shape.m(), shape.n()), shape.k());
+        long strides =
+                Math.max(
+                        shape.a().leadingDimension(),
+                        Math.max(shape.b().leadingDimension(), shape.d().leadingDimension()));
+        return Math.max(largest, strides) <= Integer.MAX_VALUE;
+    }
+
+    private void run(MatmulShape shape, MatmulArguments arguments, CudaStream stream) {
+        CUstream theirs = JcudaHandles.stream(stream);
+        check(
+                "cublasSetStream",
+                JCublas2.cublasSetStream(handle, new cudaStream_t(theirs)),
+                stream.label());
+        check(
+                "cublasSetWorkspace",
+                JCublas2.cublasSetWorkspace(
+                        handle, JcudaHandles.pointer(workspace.address()), WORKSPACE_BYTES),
+                "");
+        if (shape.bias()) {
+            writeBias(shape, arguments);
+        }
+        int status =
+                JCublas2.cublasGemmEx(
+                        handle,
+                        operation(shape.a()),
+                        operation(shape.b()),
+                        (int) shape.m(),
+                        (int) shape.n(),
+                        (int) shape.k(),
+                        Pointer.to(new float[] {arguments.alpha()}),
+                        JcudaHandles.pointer(arguments.a()),
+                        shape.a().type().code(),
+                        (int) shape.a().leadingDimension(),
+                        JcudaHandles.pointer(arguments.b()),
+                        shape.b().type().code(),
+                        (int) shape.b().leadingDimension(),
+                        Pointer.to(shape.accumulate() || shape.bias() ? one : zero),
+                        JcudaHandles.pointer(arguments.d()),
+                        shape.d().type().code(),
+                        (int) shape.d().leadingDimension(),
+                        cublasComputeType.CUBLAS_COMPUTE_32F,
+                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT);
+        check("cublasGemmEx", status, shape.toString());
+    }
+
+    /** D[m,n] = bias[m,1] · ones[1,n]. */
+    private void writeBias(MatmulShape shape, MatmulArguments arguments) {
+        MatrixType type = shape.d().type();
+        long row = ones.address() + (type == MatrixType.F32 ? 0 : (long) ONES * Float.BYTES);
+        long column = shape.d().leadingDimension() * type.bytes();
+        for (long from = 0; from < shape.n(); from += ONES) {
+            int status =
+                    JCublas2.cublasGemmEx(
+                            handle,
+                            cublasOperation.CUBLAS_OP_N,
+                            cublasOperation.CUBLAS_OP_N,
+                            (int) shape.m(),
+                            (int) Math.min(ONES, shape.n() - from),
+                            1,
+                            Pointer.to(one),
+                            JcudaHandles.pointer(arguments.bias()),
+                            type.code(),
+                            (int) shape.m(),
+                            JcudaHandles.pointer(row),
+                            type.code(),
+                            1,
+                            Pointer.to(zero),
+                            JcudaHandles.pointer(arguments.d() + from * column),
+                            type.code(),
+                            (int) shape.d().leadingDimension(),
+                            cublasComputeType.CUBLAS_COMPUTE_32F,
+                            cublasGemmAlgo.CUBLAS_GEMM_DEFAULT);
+            check("cublasGemmEx", status, "the bias of " + shape);
+        }
+    }
+
+    private static int operation(MatmulShape.Matrix matrix) {
+        return matrix.transposed() ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N;
+    }
+
+    private static void check(String call, int status, String detail) {
+        if (status != 0) {
+            throw new CudaException.CallFailed(
+                    new CudaException.Failure(
+                            call, status, jcuda.jcublas.cublasStatus.stringFor(status), detail));
+        }
+    }
+
+    @Override
+    public void close() {
+        if (!closed) {
+            closed = true;
+            ones.close();
+            workspace.close();
+            if (version != 0) {
+                check("cublasDestroy", JCublas2.cublasDestroy(handle), "");
+            }
+        }
+    }
+}
