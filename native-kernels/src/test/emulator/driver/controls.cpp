@@ -62,6 +62,7 @@ extern "C" {
 
 void jlora_emulator_set_reversed(int reversed) {
     const Locked locked;
+    locked.driver.finish_all();
     emulator::Controls::instance().reversed = reversed != 0;
 }
 
@@ -82,7 +83,9 @@ void jlora_emulator_reset_calls() {
 }
 
 long jlora_emulator_launches() {
-    return Locked().driver.launches;
+    const Locked locked;
+    locked.driver.finish_all();
+    return locked.driver.launches;
 }
 
 long jlora_emulator_live_allocations() {
@@ -120,6 +123,7 @@ long jlora_emulator_live_contexts() {
 
 void jlora_emulator_check_guards(char* message, std::size_t bytes) {
     const Locked locked;
+    locked.driver.finish_all();
     emulator::copy_text(message, bytes, emulator::broken_guards());
 }
 

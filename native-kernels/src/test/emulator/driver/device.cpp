@@ -186,7 +186,10 @@ CUresult cuCtxGetDevice(CUdevice* device) {
 
 CUresult cuCtxSynchronize() {
     Driver& driver = Driver::instance();
-    return driver.call("cuCtxSynchronize", Needs::CONTEXT, [&] { return driver.refuse_during_capture(); });
+    return driver.call("cuCtxSynchronize", Needs::CONTEXT, [&] {
+        const CUresult refused = driver.refuse_during_capture();
+        return refused == CUDA_SUCCESS ? driver.finish_all() : refused;
+    });
 }
 
 }  // extern "C"

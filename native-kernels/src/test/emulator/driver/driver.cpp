@@ -39,6 +39,9 @@ CUresult Driver::call(const char* name, Needs needs, const std::function<CUresul
 CUresult Driver::lose(CUresult code, const std::string& why) {
     lost = code;
     fault = why;
+    for (CUstream stream : streams) {
+        stream->queue.clear();
+    }
     return code;
 }
 
@@ -49,13 +52,17 @@ CUresult Driver::submit(CUstream stream, const char* name, std::function<CUresul
     if (stream == nullptr) {
         // The legacy stream waits for all streams that do not say otherwise, which a capture cannot.
         for (CUstream other : streams) {
-            if (other->capture && (other->flags & CU_STREAM_NON_BLOCKING) == 0) {
-                other->capture->invalidated = true;
-                return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+            if ((other->flags & CU_STREAM_NON_BLOCKING) == 0) {
+                if (other->capture) {
+                    other->capture->invalidated = true;
+                    return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+                }
+                finish(other);
             }
         }
+        return lost == CUDA_SUCCESS ? run() : lost;
     }
-    if (stream != nullptr && stream->capture) {
+    if (stream->capture) {
         if (stream->capture->invalidated) {
             return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
         }
@@ -63,7 +70,27 @@ CUresult Driver::submit(CUstream stream, const char* name, std::function<CUresul
         stream->unjoined = stream != stream->capture->origin;
         return CUDA_SUCCESS;
     }
-    return run();
+    stream->queue.push_back({name, std::move(run)});
+    static const bool immediate = environment("JLORA_EMULATOR_IMMEDIATE", 0) != 0;
+    return immediate ? finish(stream) : CUDA_SUCCESS;
+}
+
+CUresult Driver::finish(CUstream stream, const Recording* until) {
+    if (stream != nullptr) {
+        while (lost == CUDA_SUCCESS && !stream->queue.empty() && (until == nullptr || !until->done)) {
+            const Operation next = std::move(stream->queue.front());
+            stream->queue.pop_front();
+            next.run();
+        }
+    }
+    return lost;
+}
+
+CUresult Driver::finish_all() {
+    for (CUstream stream : streams) {
+        finish(stream);
+    }
+    return lost;
 }
 
 CUresult Driver::refuse_during_capture() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,17 +34,27 @@ struct CUctx_st {
     int retained = 0;
 };
 
+/** One recording of an event. */
+struct Recording {
+    CUstream stream;
+    bool done = false;
+    /** A query said that it is not done. */
+    bool asked = false;
+    std::chrono::steady_clock::time_point time;
+};
+
 struct CUstream_st {
-    unsigned flags;
+    unsigned flags = 0;
+    /** Work that was handed in and that nobody has waited for yet. */
+    std::deque<Operation> queue;
     std::shared_ptr<Capture> capture;
     /** Work of a stream that joined a capture and that the origin does not wait for yet. */
     bool unjoined = false;
 };
 
 struct CUevent_st {
-    unsigned flags;
-    bool recorded = false;
-    std::chrono::steady_clock::time_point time;
+    unsigned flags = 0;
+    std::shared_ptr<Recording> recording;
     std::shared_ptr<Capture> capture;
     CUstream captured_in = nullptr;
 };
@@ -99,8 +110,16 @@ struct Driver {
     /** Runs the body of a call: counts it, fails it where a test asks for that, checks what it needs. */
     CUresult call(const char* name, Needs needs, const std::function<CUresult()>& body);
 
-    /** Hands an operation to a stream, or to the graph that the stream is being captured into. */
+    /**
+     * Hands an operation to a stream, or to the graph that the stream is being captured into. It runs when
+     * somebody waits for it: whoever forgets to wait, or changes memory that it is still to read, finds out.
+     */
     CUresult submit(CUstream stream, const char* name, std::function<CUresult()> run);
+
+    /** Runs what a stream holds; until a recording is done, if one is given. */
+    CUresult finish(CUstream stream, const Recording* until = nullptr);
+
+    CUresult finish_all();
 
     /** For calls that a capture does not allow: invalidates those that this thread must respect. */
     CUresult refuse_during_capture();

@@ -90,11 +90,42 @@ CUresult copy_rows(const Side& to, const Side& from, std::size_t width, std::siz
     return CUDA_SUCCESS;
 }
 
-CUresult copy(const char* name, Side to, Side from, std::size_t bytes, CUstream stream) {
+bool is_pinned(const Side& side, std::size_t bytes) {
+    auto next = host_allocations.upper_bound(side.address);
+    if (next == host_allocations.begin()) {
+        return false;
+    }
+    --next;
+    const auto* const begin = static_cast<const unsigned char*>(next->first);
+    return side.address + bytes <= begin + next->second;
+}
+
+/**
+ * Copies in the stream. Memory that the driver did not allocate is copied from before the call returns, and
+ * copied to as well; pinned memory when the copy's turn comes.
+ */
+CUresult submit_copy(const char* name, Side to, Side from, std::size_t width, std::size_t height, CUstream stream) {
     Driver& driver = Driver::instance();
-    return driver.call(name, Needs::CONTEXT, [&] {
-        return driver.submit(stream, name, [=] { return copy_rows(to, from, bytes, 1, name); });
-    });
+    if (width == 0 || height == 0) {
+        return CUDA_SUCCESS;
+    }
+    const bool recorded = stream != nullptr && driver.knows(stream) && stream->capture;
+    if (!recorded && from.host && !is_pinned(from, (height - 1) * from.pitch + width)) {
+        auto staged = std::make_shared<std::vector<unsigned char>>(width * height);
+        copy_rows({true, staged->data(), width}, from, width, height, name);
+        return driver.submit(stream, name,
+                [=] { return copy_rows(to, {true, staged->data(), width}, width, height, name); });
+    }
+    const CUresult submitted =
+            driver.submit(stream, name, [=] { return copy_rows(to, from, width, height, name); });
+    const bool waits = submitted == CUDA_SUCCESS && !recorded && to.host
+            && !is_pinned(to, (height - 1) * to.pitch + width);
+    return waits ? driver.finish(stream) : submitted;
+}
+
+CUresult copy(const char* name, Side to, Side from, std::size_t bytes, CUstream stream) {
+    return Driver::instance().call(
+            name, Needs::CONTEXT, [&] { return submit_copy(name, to, from, bytes, 1, stream); });
 }
 
 Side host(const void* address) {
@@ -224,6 +255,11 @@ CUresult cuMemFree_v2(CUdeviceptr address) {
         if (refused != CUDA_SUCCESS) {
             return refused;
         }
+        // As on a GPU, where it waits for the device: nothing that is still to run may lose its memory.
+        const CUresult finished = driver.finish_all();
+        if (finished != CUDA_SUCCESS) {
+            return finished;
+        }
         const auto found = allocations.find(address);
         if (found == allocations.end()) {
             return CUDA_ERROR_INVALID_VALUE;
@@ -274,6 +310,10 @@ CUresult cuMemFreeHost(void* address) {
         if (refused != CUDA_SUCCESS) {
             return refused;
         }
+        const CUresult finished = driver.finish_all();
+        if (finished != CUDA_SUCCESS) {
+            return finished;
+        }
         if (host_allocations.erase(address) == 0) {
             return CUDA_ERROR_INVALID_VALUE;
         }
@@ -314,8 +354,7 @@ CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D* given, CUstream stream) {
         to.pitch = to_pitch;
         from.address += copy.srcY * from_pitch + copy.srcXInBytes;
         to.address += copy.dstY * to_pitch + copy.dstXInBytes;
-        return driver.submit(stream, "cuMemcpy2DAsync",
-                [=] { return copy_rows(to, from, copy.WidthInBytes, copy.Height, "cuMemcpy2DAsync"); });
+        return submit_copy("cuMemcpy2DAsync", to, from, copy.WidthInBytes, copy.Height, stream);
     });
 }
 

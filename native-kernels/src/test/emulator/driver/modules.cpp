@@ -129,6 +129,7 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
 CUresult cuModuleUnload(CUmodule module) {
     Driver& driver = Driver::instance();
     return driver.call("cuModuleUnload", Needs::CONTEXT, [&] {
+        driver.finish_all();
         if (driver.modules.erase(module) == 0) {
             return CUDA_ERROR_INVALID_HANDLE;
         }

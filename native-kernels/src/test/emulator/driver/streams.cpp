@@ -37,7 +37,8 @@ CUresult cuStreamCreate(CUstream* stream, unsigned flags) {
         if ((flags & ~CU_STREAM_NON_BLOCKING) != 0) {
             return CUDA_ERROR_INVALID_VALUE;
         }
-        *stream = new CUstream_st{flags, nullptr, false};
+        *stream = new CUstream_st();
+        (*stream)->flags = flags;
         driver.streams.insert(*stream);
         return CUDA_SUCCESS;
     });
@@ -56,6 +57,7 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
                 leave_capture(driver, capture);
             }
         }
+        driver.finish(stream);
         driver.streams.erase(stream);
         delete stream;
         return CUDA_SUCCESS;
@@ -65,7 +67,11 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 CUresult cuStreamSynchronize(CUstream stream) {
     Driver& driver = Driver::instance();
     return driver.call("cuStreamSynchronize", Needs::CONTEXT, [&] {
-        return driver.knows(stream) ? driver.refuse_if_capturing(stream) : CUDA_ERROR_INVALID_HANDLE;
+        if (!driver.knows(stream)) {
+            return CUDA_ERROR_INVALID_HANDLE;
+        }
+        const CUresult refused = driver.refuse_if_capturing(stream);
+        return refused == CUDA_SUCCESS ? driver.finish(stream) : refused;
     });
 }
 
@@ -76,12 +82,17 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
             return CUDA_ERROR_INVALID_HANDLE;
         }
         if (!event->capture) {
-            if (stream != nullptr && stream->capture && event->recorded) {
+            if (!event->recording) {
+                return CUDA_SUCCESS;
+            }
+            if (stream != nullptr && stream->capture) {
                 // Work from outside cannot become part of a graph.
                 stream->capture->invalidated = true;
                 return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
             }
-            return CUDA_SUCCESS;
+            return driver.submit(stream, "cuStreamWaitEvent", [&driver, recording = event->recording] {
+                return driver.finish(recording->done ? nullptr : recording->stream, recording.get());
+            });
         }
         if (driver.captures.count(event->capture.get()) == 0) {
             return CUDA_ERROR_CAPTURED_EVENT;
@@ -256,9 +267,13 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
             return CUDA_SUCCESS;
         }
         event->capture.reset();
-        event->recorded = true;
-        event->time = std::chrono::steady_clock::now();
-        return CUDA_SUCCESS;
+        event->recording = std::make_shared<Recording>();
+        event->recording->stream = stream;
+        return driver.submit(stream, "cuEventRecord", [recording = event->recording] {
+            recording->done = true;
+            recording->time = std::chrono::steady_clock::now();
+            return CUDA_SUCCESS;
+        });
     });
 }
 
@@ -275,12 +290,29 @@ static CUresult check_host_may_ask(Driver& driver, CUevent event) {
 
 CUresult cuEventQuery(CUevent event) {
     Driver& driver = Driver::instance();
-    return driver.call("cuEventQuery", Needs::CONTEXT, [&] { return check_host_may_ask(driver, event); });
+    return driver.call("cuEventQuery", Needs::CONTEXT, [&] {
+        const CUresult refused = check_host_may_ask(driver, event);
+        if (refused != CUDA_SUCCESS || !event->recording || event->recording->done) {
+            return refused;
+        }
+        // Not done at the first question, done at the next: both happen on a GPU.
+        if (!event->recording->asked) {
+            event->recording->asked = true;
+            return CUDA_ERROR_NOT_READY;
+        }
+        return driver.finish(event->recording->stream, event->recording.get());
+    });
 }
 
 CUresult cuEventSynchronize(CUevent event) {
     Driver& driver = Driver::instance();
-    return driver.call("cuEventSynchronize", Needs::CONTEXT, [&] { return check_host_may_ask(driver, event); });
+    return driver.call("cuEventSynchronize", Needs::CONTEXT, [&] {
+        const CUresult refused = check_host_may_ask(driver, event);
+        if (refused != CUDA_SUCCESS || !event->recording || event->recording->done) {
+            return refused;
+        }
+        return driver.finish(event->recording->stream, event->recording.get());
+    });
 }
 
 CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
@@ -291,11 +323,14 @@ CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
             if (result != CUDA_SUCCESS) {
                 return result;
             }
-            if (!event->recorded || (event->flags & CU_EVENT_DISABLE_TIMING) != 0) {
+            if (!event->recording || (event->flags & CU_EVENT_DISABLE_TIMING) != 0) {
                 return CUDA_ERROR_INVALID_HANDLE;
             }
+            if (!event->recording->done) {
+                return CUDA_ERROR_NOT_READY;
+            }
         }
-        *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
+        *milliseconds = std::chrono::duration<float, std::milli>(end->recording->time - start->recording->time).count();
         return CUDA_SUCCESS;
     });
 }

@@ -79,7 +79,8 @@ std::string last_fault() {
 template <class... Arguments>
 void expect_fault(const char* words, const char* name, Size grid, Size block, unsigned dynamic_bytes,
         Arguments... arguments) {
-    const CUresult code = launch(name, grid, block, dynamic_bytes, arguments...);
+    ok(launch(name, grid, block, dynamic_bytes, arguments...), name);
+    const CUresult code = cuStreamSynchronize(stream);
     if (code == CUDA_SUCCESS) {
         fail(std::string(name) + " did not fail");
     } else if (last_fault().find(words) == std::string::npos) {
@@ -327,6 +328,45 @@ void capture() {
     expect_code(CUDA_ERROR_INVALID_HANDLE, cuStreamSynchronize(other), "a stream that is gone");
 }
 
+void order() {
+    const std::vector<int> zeros(4, 0);
+    Buffer<int> target(zeros);
+    int* pinned;
+    ok(cuMemHostAlloc(reinterpret_cast<void**>(&pinned), 16, 0), "cuMemHostAlloc");
+    CUstream other;
+    CUevent event;
+    ok(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING), "other stream");
+    ok(cuEventCreate(&event, 0), "event");
+    pinned[0] = 1;
+    ok(cuMemcpyHtoDAsync_v2(target.address, pinned, 4, stream), "copy");
+    pinned[0] = 2;
+    expect(target.read()[0] == 2, "pinned memory that is overwritten too early shows");
+    ok(cuMemcpyDtoHAsync_v2(pinned + 1, target.address, 4, stream), "copy");
+    expect(pinned[1] != 2, "a result that is read too early shows");
+    expect_code(CUDA_SUCCESS, cuStreamSynchronize(stream), "synchronize");
+    expect(pinned[1] == 2, "and is there after a wait");
+
+    pinned[0] = 3;
+    ok(cuMemcpyHtoDAsync_v2(target.address, pinned, 4, stream), "copy");
+    ok(cuEventRecord(event, stream), "record");
+    expect_code(CUDA_ERROR_NOT_READY, cuEventQuery(event), "not done yet");
+    ok(cuEventQuery(event), "done");
+    pinned[0] = 4;
+    ok(cuMemcpyHtoDAsync_v2(target.address, pinned, 4, stream), "copy");
+    ok(cuMemcpyDtoHAsync_v2(pinned + 1, target.address, 4, other), "copy in another stream");
+    ok(cuStreamSynchronize(other), "synchronize");
+    expect(pinned[1] == 3, "streams do not wait for each other");
+    ok(cuEventRecord(event, stream), "record");
+    ok(cuStreamWaitEvent(other, event, 0), "wait");
+    ok(cuMemcpyDtoHAsync_v2(pinned + 1, target.address, 4, other), "copy in another stream");
+    ok(cuStreamSynchronize(other), "synchronize");
+    expect(pinned[1] == 4, "but for an event");
+
+    ok(cuEventDestroy_v2(event), "destroy event");
+    ok(cuStreamDestroy_v2(other), "destroy stream");
+    ok(cuMemFreeHost(pinned), "cuMemFreeHost");
+}
+
 void rows() {
     Buffer<int> target(std::vector<int>(12, 0));
     const int host[] = {1, 2, 3, 4};
@@ -383,6 +423,7 @@ int main() {
     addresses();
     launches();
     capture();
+    order();
     rows();
     failures_on_demand();
     test_products();
