@@ -1,6 +1,7 @@
 package jlora.cu.cublas;
 
 import jlora.cu.NativeLibrary;
+import jlora.cu.driver.CudaDriver;
 import jlora.cu.driver.CudaException;
 import jlora.cu.sys.CublasLtConstants;
 import jlora.cu.sys.CublasLtSys;
@@ -10,12 +11,14 @@ import java.util.function.Supplier;
 /** A handle of cuBLASLt in the current context: the raw calls, checked. */
 final class CublasLt implements AutoCloseable {
     private final NativeLibrary library;
+    private final CudaDriver driver;
     private final CublasLtSys sys;
     private final long version;
     private long handle;
 
-    private CublasLt(NativeLibrary library) {
+    private CublasLt(NativeLibrary library, CudaDriver driver) {
         this.library = library;
+        this.driver = driver;
         this.sys = new CublasLtSys(library.symbols());
         this.version = sys.cublasLtGetVersion();
         long[] created = new long[1];
@@ -26,8 +29,8 @@ final class CublasLt implements AutoCloseable {
     /**
      * @throws CudaException when the library cannot work with the current context
      */
-    static CublasLt open(NativeLibrary library) {
-        return new CublasLt(library);
+    static CublasLt open(NativeLibrary library, CudaDriver driver) {
+        return new CublasLt(library, driver);
     }
 
     CublasLtSys sys() {
@@ -60,13 +63,14 @@ final class CublasLt implements AutoCloseable {
                             status,
                             sys.cublasLtGetStatusName(status),
                             detail.get() + ": " + said);
-            throw switch (status) {
-                case CublasLtConstants.CUBLAS_STATUS_ALLOC_FAILED ->
-                        new CudaException.OutOfMemory(failure);
-                case CublasLtConstants.CUBLAS_STATUS_EXECUTION_FAILED ->
-                        new CudaException.ContextLost(failure);
-                default -> new CudaException.CallFailed(failure);
-            };
+            throw driver.failure(
+                    switch (status) {
+                        case CublasLtConstants.CUBLAS_STATUS_ALLOC_FAILED ->
+                                new CudaException.OutOfMemory(failure);
+                        case CublasLtConstants.CUBLAS_STATUS_EXECUTION_FAILED ->
+                                new CudaException.ContextLost(failure);
+                        default -> new CudaException.CallFailed(failure);
+                    });
         }
     }
 

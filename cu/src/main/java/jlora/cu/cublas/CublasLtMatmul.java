@@ -46,7 +46,7 @@ public final class CublasLtMatmul implements MatmulApi {
 
     /** In the context, which is current; allocates the workspace. */
     public static CublasLtMatmul open(NativeLibrary library, CudaContext context) {
-        CublasLt lt = CublasLt.open(library);
+        CublasLt lt = CublasLt.open(library, context.driver());
         try {
             return new CublasLtMatmul(
                     lt, context.allocate("workspace of matrix products", WORKSPACE_BYTES));

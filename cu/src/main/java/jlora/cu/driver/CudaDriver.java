@@ -73,10 +73,15 @@ public final class CudaDriver {
         }
     }
 
+    /** What is thrown for a failure, in a library that works in this driver's contexts too. */
+    public RuntimeException failure(CudaException failure) {
+        return failures.apply(failure);
+    }
+
     private RuntimeException failed(String call, int status, String detail) {
         String said = api.errorString(status);
         String what = detail.isEmpty() ? said : detail + ": " + said;
-        return failures.apply(
+        return failure(
                 CudaException.of(
                         new CudaException.Failure(call, status, api.errorName(status), what)));
     }

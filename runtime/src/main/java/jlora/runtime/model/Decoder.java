@@ -1,6 +1,8 @@
 package jlora.runtime.model;
 
+import jlora.runtime.Resources;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Routine;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.op.Attention;
 import jlora.runtime.op.Embedding;
@@ -14,10 +16,8 @@ import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.Placement;
 
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,7 +31,7 @@ public final class Decoder implements AutoCloseable {
     private static final int CHUNK = 256;
     private static final int GRANULE = 16;
 
-    private record Pass(Plan plan, StepInputs inputs, Tensor logits) {}
+    private record Pass(Plan plan, Routine routine, StepInputs inputs, Tensor logits) {}
 
     private final Backend backend;
     private final Model model;
@@ -41,7 +41,7 @@ public final class Decoder implements AutoCloseable {
     private final Tensor cached = Tensor.dense("cached", Storage.Role.INPUT, DType.I32, 1, 1);
     private final Tensor lastRow = Tensor.dense("last_row", Storage.Role.INPUT, DType.I32, 1, 1);
     private final Map<Integer, Pass> passes = new HashMap<>();
-    private final Deque<MemoryArena> arenas = new ArrayDeque<>();
+    private final Resources owned = new Resources();
     private final MemoryArena activations;
     private final MemoryArena inputs;
     private final Pass largest;
@@ -75,25 +75,27 @@ public final class Decoder implements AutoCloseable {
         largest = trace(chunk(Math.min(CHUNK, capacity)));
         Pass single = trace(1);
         try {
-            arenas.push(
+            owned.own(
                     Placement.allocate(
                             backend,
                             "key/value cache",
                             caches.stream().map(Tensor::storage).toList()));
-            arenas.push(
+            owned.own(
                     Placement.allocate(
                             backend,
                             "decoder state",
                             List.of(cached.storage(), lastRow.storage())));
             activations =
-                    backend.allocate(
-                            "decoder activations",
-                            Math.max(largest.plan.arenaBytes(), single.plan.arenaBytes()));
-            arenas.push(activations);
-            inputs = backend.allocate("decoder inputs", Placement.bytes(largest.inputs.storages()));
-            arenas.push(inputs);
-        } catch (RuntimeException e) {
-            close();
+                    owned.own(
+                            backend.allocate(
+                                    "decoder activations",
+                                    Math.max(largest.plan.arenaBytes(), single.plan.arenaBytes())));
+            inputs =
+                    owned.own(
+                            backend.allocate(
+                                    "decoder inputs", Placement.bytes(largest.inputs.storages())));
+        } catch (RuntimeException | Error e) {
+            Resources.closeAfter(e, owned);
             throw e;
         }
         bind(largest);
@@ -126,7 +128,9 @@ public final class Decoder implements AutoCloseable {
         // A look-up of one row: only the last token's logits are wanted.
         Tensor last = Embedding.apply(trace, lastRow, lastRow, hidden, Optional.empty());
         Tensor logits = Linear.logits(trace, last, model.head());
-        return new Pass(trace.finish(), in, logits);
+        Plan plan = trace.finish();
+        Routine routine = backend.routine("decoder", () -> plan.run(backend));
+        return new Pass(plan, routine, in, logits);
     }
 
     /** True when the model has adapters that this decoder must leave out. */
@@ -138,6 +142,7 @@ public final class Decoder implements AutoCloseable {
     }
 
     private void bind(Pass pass) {
+        owned.own(pass.routine);
         pass.plan.bind(activations);
         long offset = 0;
         for (Storage storage : pass.inputs.storages()) {
@@ -196,7 +201,7 @@ public final class Decoder implements AutoCloseable {
         upload(pass.inputs.cuSeqlens(), 0, ids.length);
         upload(cached, length);
         upload(lastRow, ids.length - 1);
-        pass.plan.run(backend);
+        pass.routine.run();
         length += ids.length;
         float[] logits = new float[(int) pass.logits.cols()];
         backend.download(MemorySegment.ofArray(logits), pass.logits);
@@ -209,8 +214,6 @@ public final class Decoder implements AutoCloseable {
 
     @Override
     public void close() {
-        while (!arenas.isEmpty()) {
-            arenas.pop().close();
-        }
+        owned.close();
     }
 }

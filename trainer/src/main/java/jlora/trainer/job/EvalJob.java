@@ -64,7 +64,9 @@ public final class EvalJob implements AutoCloseable {
         try (MemoryArena arena = backend.allocate("plan", plans.largest().plan().arenaBytes());
                 MemoryArena inputs = backend.allocate("batch inputs", plans.inputBytes())) {
             plans.bind(arena, inputs);
-            return new Evaluator(session, plans, schedule).run();
+            try (Evaluator evaluator = new Evaluator(session, plans, schedule)) {
+                return evaluator.run();
+            }
         }
     }
 

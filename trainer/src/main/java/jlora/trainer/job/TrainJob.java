@@ -150,7 +150,13 @@ public final class TrainJob implements AutoCloseable {
         TrainEngine engine = engine();
         Optional<Evaluator> evaluator =
                 data.evaluation()
-                        .map(e -> new Evaluator(session, plan.evaluation().orElseThrow(), e));
+                        .map(
+                                e ->
+                                        session.own(
+                                                new Evaluator(
+                                                        session,
+                                                        plan.evaluation().orElseThrow(),
+                                                        e)));
         long steps = totalSteps();
         TrainLoop.Settings settings =
                 new TrainLoop.Settings(

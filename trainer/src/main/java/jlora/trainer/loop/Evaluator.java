@@ -1,11 +1,21 @@
 package jlora.trainer.loop;
 
+import jlora.runtime.Resources;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Readback;
+import jlora.runtime.backend.Routine;
+import jlora.runtime.plan.Plan;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.data.DataPosition;
 
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+
 /** The mean loss over all trained tokens of a data set. */
-public final class Evaluator {
+public final class Evaluator implements AutoCloseable {
     /**
      * @param loss mean cross-entropy per trained token, in nats
      * @param tokens how many tokens that is the mean of
@@ -19,6 +29,8 @@ public final class Evaluator {
     private final Session session;
     private final BatchPlans plans;
     private final BatchSchedule data;
+    private final Map<Plan, Routine> routines = new HashMap<>();
+    private final Resources owned = new Resources();
 
     /**
      * @param plans of {@link Passes#evaluate}, bound to memory
@@ -30,18 +42,33 @@ public final class Evaluator {
     }
 
     public Result run() {
+        Backend backend = session.backend();
         double sum = 0;
         long tokens = 0;
         float[] one = new float[Math.max(1, session.blueprint().adapters().size()) + 1];
-        java.util.Arrays.fill(one, 1);
+        Arrays.fill(one, 1);
+        // The device works on a batch while the next one is prepared.
+        Optional<Readback> pending = Optional.empty();
         for (int i = 0; i < data.batchesPerEpoch(); i++) {
             Batch batch = data.batch(new DataPosition(0, i));
             BatchPlans.Entry entry = plans.of(batch);
-            StepMemory.upload(session.backend(), entry.inputs(), batch, one, 0, 0);
-            entry.plan().run(session.backend());
-            sum += session.read(session.loss())[0];
+            StepMemory.upload(backend, entry.inputs(), batch, one, 0, 0);
+            routines.computeIfAbsent(entry.plan(), this::routine).run();
+            sum += pending.map(loss -> loss.get()[0]).orElse(0f);
+            pending = Optional.of(backend.readLater(session.loss()));
             tokens += batch.trainedTokens();
         }
+        sum += pending.map(loss -> loss.get()[0]).orElse(0f);
         return new Result(sum / tokens, tokens);
+    }
+
+    private Routine routine(Plan plan) {
+        Backend backend = session.backend();
+        return owned.own(backend.routine("evaluation", () -> plan.run(backend)));
+    }
+
+    @Override
+    public void close() {
+        owned.close();
     }
 }

@@ -1,10 +1,10 @@
 package jlora.trainer.loop;
 
+import jlora.runtime.Resources;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraFactors;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
-import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.HostValues;
 import jlora.runtime.weight.Parameter;
@@ -12,8 +12,6 @@ import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
 
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayDeque;
-import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -25,7 +23,7 @@ import java.util.Map;
 public final class Session implements AutoCloseable {
     private final Backend backend;
     private final Blueprint blueprint;
-    private final Deque<MemoryArena> arenas = new ArrayDeque<>();
+    private final Resources owned = new Resources();
     private final Tensor loss;
 
     /**
@@ -43,17 +41,16 @@ public final class Session implements AutoCloseable {
                 own(blueprint.parameters().allocate(backend));
             }
             own(Placement.allocate(backend, "results", List.of(loss.storage())));
-        } catch (RuntimeException e) {
-            close();
+            blueprint.model().fillConstants(backend);
+        } catch (RuntimeException | Error e) {
+            Resources.closeAfter(e, this);
             throw e;
         }
-        blueprint.model().fillConstants(backend);
     }
 
-    /** Closes an arena together with this session. */
-    public MemoryArena own(MemoryArena arena) {
-        arenas.push(arena);
-        return arena;
+    /** Closes memory, or what uses it, together with this session; the latest first. */
+    public <T extends AutoCloseable> T own(T resource) {
+        return owned.own(resource);
     }
 
     public Backend backend() {
@@ -136,8 +133,6 @@ public final class Session implements AutoCloseable {
 
     @Override
     public void close() {
-        while (!arenas.isEmpty()) {
-            arenas.pop().close();
-        }
+        owned.close();
     }
 }

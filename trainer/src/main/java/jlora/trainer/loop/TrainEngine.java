@@ -1,6 +1,8 @@
 package jlora.trainer.loop;
 
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Readback;
+import jlora.runtime.backend.Routine;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.plan.Plan;
@@ -13,7 +15,11 @@ import jlora.trainer.data.Batch;
 import jlora.trainer.data.StepBatches;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.function.BiConsumer;
 
 /**
@@ -50,7 +56,8 @@ public final class TrainEngine {
     private final AdamWKernel.Settings adamW;
     private final int adapters;
     private final long seed;
-    private BiConsumer<Plan, Backend> runner = Plan::run;
+    private final Map<List<Plan>, Routine> routines = new HashMap<>();
+    private Optional<BiConsumer<Plan, Backend>> runner = Optional.empty();
     private long microBatches;
 
     /**
@@ -82,7 +89,12 @@ public final class TrainEngine {
 
     /** Runs plans by other means than {@link Plan#run(Backend)}: for profiles. */
     public void runPlansBy(BiConsumer<Plan, Backend> other) {
-        runner = other;
+        runner = Optional.of(other);
+    }
+
+    /** True when a step that was started is still running; see {@link Backend#asynchronous}. */
+    public boolean asynchronous() {
+        return session.backend().asynchronous();
     }
 
     /** A plan for {@link BatchPlans} of training batches. */
@@ -92,32 +104,66 @@ public final class TrainEngine {
     }
 
     /**
+     * Starts a step and waits for what it did.
+     *
      * @param number of the optimizer step, from 1, for AdamW's bias correction
      */
     public StepResult step(StepBatches batches, long number, double learningRate) {
+        return start(batches, number, learningRate).get();
+    }
+
+    /**
+     * Starts a step; the next one may be started before this one's results are asked for.
+     *
+     * @param number of the optimizer step, from 1, for AdamW's bias correction
+     */
+    public PendingStep start(StepBatches batches, long number, double learningRate) {
         session.blueprint().adapters().forEach(adapter -> adapter.requireUnmerged("trained"));
         Backend backend = session.backend();
-        float[] scale = lossScale(batches.microBatches());
-        double loss = 0;
-        for (Batch batch : batches.microBatches()) {
-            BatchPlans.Entry entry = plans.of(batch);
-            StepMemory.upload(backend, entry.inputs(), batch, scale, seed, microBatches++);
-            runner.accept(entry.plan(), backend);
-            loss += session.read(session.loss())[0];
-        }
         float correction1 = (float) (1 - Math.pow(adamW.beta1(), number));
         float correction2 = (float) (1 - Math.pow(adamW.beta2(), number));
         backend.upload(
                 schedule,
                 MemorySegment.ofArray(
                         new float[] {(float) learningRate, correction1, correction2}));
-        runner.accept(update, backend);
-        float[] values = session.read(norms);
-        float[] gradNorms = new float[values.length / 2];
-        for (int i = 0; i < gradNorms.length; i++) {
-            gradNorms[i] = values[2 * i];
+        float[] scale = lossScale(batches.microBatches());
+        List<Readback> losses = new ArrayList<>();
+        boolean whole = batches.microBatches().size() == 1;
+        for (Batch batch : batches.microBatches()) {
+            BatchPlans.Entry entry = plans.of(batch);
+            StepMemory.upload(backend, entry.inputs(), batch, scale, seed, microBatches++);
+            run(whole ? List.of(entry.plan(), update) : List.of(entry.plan()));
+            losses.add(backend.readLater(session.loss()));
         }
-        return new StepResult(loss, gradNorms);
+        if (!whole) {
+            run(List.of(update));
+        }
+        return new PendingStep(losses, backend.readLater(norms));
+    }
+
+    /** Plans that always run in a row are one routine: on a GPU one launch. */
+    private void run(List<Plan> inOrder) {
+        Backend backend = session.backend();
+        if (runner.isPresent()) {
+            inOrder.forEach(plan -> runner.get().accept(plan, backend));
+            return;
+        }
+        routines.computeIfAbsent(
+                        inOrder,
+                        plansOfRoutine ->
+                                session.own(
+                                        backend.routine(
+                                                "step",
+                                                () -> plansOfRoutine.forEach(p -> p.run(backend)))))
+                .run();
+    }
+
+    /**
+     * Kernels, copies and fills that launches of recorded work start: those of a step, or of a
+     * micro-batch and the update, for each size of batch so far; 0 on a CPU.
+     */
+    public List<Long> nodes() {
+        return routines.values().stream().map(Routine::nodes).toList();
     }
 
     /** 1 / trained tokens of the step, by adapter; 0 for rows without one, which train nothing. */

@@ -13,6 +13,7 @@ import jlora.trainer.optim.schedule.Schedule;
 
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
 
 /**
  * The one training loop: steps in order, the learning rate of each, evaluations, and word of it all
@@ -41,7 +42,7 @@ public final class TrainLoop {
     private final Optional<Evaluator> evaluator;
     private final Settings settings;
     private final StepListener listener;
-    private long evaluatedAt = -1;
+    private long collectedAt = Long.MIN_VALUE;
 
     public TrainLoop(
             TrainEngine engine,
@@ -74,61 +75,110 @@ public final class TrainLoop {
                                 : Optional.empty(),
                         settings.batchSize));
         try {
-            DataPosition position = DataPosition.START;
-            for (long done = 0; done < settings.totalSteps; done++) {
-                position = step(done, position);
-            }
+            steps();
         } finally {
             listener.finished();
         }
     }
 
-    private DataPosition step(long done, DataPosition position) {
+    /**
+     * @param done the step's number, from 1
+     * @param epoch passes over the data when it is done
+     * @param start when it was launched, by {@link System#nanoTime}
+     */
+    private record Launched(
+            PendingStep step, long done, double epoch, double rate, long tokens, long start) {}
+
+    /**
+     * A GPU works on a step while Java prepares and launches the next one, and only then asks for
+     * the results of the first: no step waits for Java.
+     */
+    private void steps() {
+        DataPosition position = DataPosition.START;
+        Optional<Launched> running = Optional.empty();
+        for (long done = 1; done <= settings.totalSteps; done++) {
+            StepBatches batches = data.step(position);
+            DataPosition next = batches.next();
+            Launched launched = launch(batches, done);
+            running.ifPresent(this::collect);
+            running = Optional.of(launched);
+            boolean last = done == settings.totalSteps;
+            boolean evaluation = evaluationAfter(done, last || next.epoch() > position.epoch());
+            if (last || evaluation || !engine.asynchronous()) {
+                collect(launched);
+                running = Optional.empty();
+            }
+            if (evaluation) {
+                evaluate(done, launched.epoch);
+            }
+            position = next;
+        }
+    }
+
+    private Launched launch(StepBatches batches, long number) {
         long start = System.nanoTime();
-        StepBatches batches = data.step(position);
         double rate =
                 settings.learningRate
-                        * settings.schedule.factor(done, settings.warmup, settings.totalSteps);
-        TrainEngine.StepResult result = engine.step(batches, done + 1, rate);
+                        * settings.schedule.factor(
+                                number - 1, settings.warmup, settings.totalSteps);
         DataPosition next = batches.next();
-        double epoch = next.epoch() + (double) next.batch() / data.batchesPerEpoch();
+        return new Launched(
+                guarded(number, () -> engine.start(batches, number, rate)),
+                number,
+                next.epoch() + (double) next.batch() / data.batchesPerEpoch(),
+                rate,
+                batches.tokens(),
+                start);
+    }
+
+    private void collect(Launched launched) {
+        TrainEngine.StepResult result = guarded(launched.done, launched.step::get);
         if (!Double.isFinite(result.loss()) || !Double.isFinite(result.gradNorm())) {
             throw new JloraException(
                     ExitCode.NUMERICS,
                     "Step "
-                            + (done + 1)
+                            + launched.done
                             + ": the loss is "
                             + result.loss()
                             + " and the gradient norm "
                             + result.gradNorm()
                             + "; lower learning_rate, or look for broken rows in the data.");
         }
+        long now = System.nanoTime();
+        double seconds = (now - Math.max(launched.start, collectedAt)) / 1e9;
+        collectedAt = now;
         listener.step(
                 new StepMetrics(
-                        done + 1,
-                        epoch,
+                        launched.done,
+                        launched.epoch,
                         result.loss(),
                         result.gradNorm(),
-                        rate,
-                        batches.tokens(),
-                        (System.nanoTime() - start) / 1e9));
-        boolean last = done + 1 == settings.totalSteps;
-        boolean byStep =
-                settings.evalSteps.isPresent() && (done + 1) % settings.evalSteps.getAsInt() == 0;
-        boolean byEpoch = settings.evalEachEpoch && (last || next.epoch() > position.epoch());
-        if (byStep || byEpoch) {
-            evaluate(done + 1, epoch);
+                        launched.rate,
+                        launched.tokens,
+                        seconds));
+    }
+
+    /** Says at which step a device failed. */
+    private static <T> T guarded(long step, Supplier<T> work) {
+        try {
+            return work.get();
+        } catch (JloraException e) {
+            if (e.exitCode() != ExitCode.GPU_FAULT) {
+                throw e;
+            }
+            throw new JloraException(e.exitCode(), "Step " + step + ": " + e.getMessage(), e);
         }
-        return next;
+    }
+
+    private boolean evaluationAfter(long step, boolean epochEnds) {
+        boolean byStep =
+                settings.evalSteps.isPresent() && step % settings.evalSteps.getAsInt() == 0;
+        return evaluator.isPresent() && (byStep || settings.evalEachEpoch && epochEnds);
     }
 
     private void evaluate(long step, double epoch) {
-        if (evaluator.isEmpty() || evaluatedAt == step) {
-            return;
-        }
-        evaluatedAt = step;
         long start = System.nanoTime();
-        Evaluator.Result result = evaluator.get().run();
+        Evaluator.Result result = guarded(step, evaluator.orElseThrow()::run);
         listener.evaluated(
                 new EvalMetrics(
                         step,
