@@ -12,13 +12,15 @@ readonly out=${1:-target/classes}/jlora/kernels
 readonly stamp=${1:-target/classes}/../kernels.flags
 
 read -ra architectures <<<"${JLORA_CUDA_ARCHITECTURES:-80 86 89 90a 100 120}"
+# What the fatbins hold: machine code by architecture, and PTX (compute_80) for newer ones.
+images=()
 
 say() {
     printf 'native-kernels: %s\n' "$1"
 }
 
 finish() {
-    printf 'built=%s\n' "$1" >"$out/build.properties"
+    printf 'built=%s\narchitectures=%s\n' "$1" "${images[*]}" >"$out/build.properties"
     say "$1"
     exit 0
 }
@@ -56,17 +58,17 @@ if [[ -z $nvcc ]]; then
 fi
 
 known=$("$nvcc" --list-gpu-code)
-codes=()
 flags=(-std=c++17 -O3)
 for architecture in "${architectures[@]}"; do
     # What this nvcc does not know yet is left out.
     if grep -qx "sm_${architecture%a}" <<<"$known"; then
-        codes+=("sm_$architecture")
+        images+=("sm_$architecture")
         flags+=("-gencode=arch=compute_$architecture,code=sm_$architecture")
     fi
 done
 # PTX of the oldest one, for GPUs newer than this nvcc.
 flags+=("-gencode=arch=compute_${architectures[0]},code=compute_${architectures[0]}")
+images+=("compute_${architectures[0]}")
 if "$nvcc" --help | grep -q -e --compress-mode; then
     flags+=(--compress-mode=size)
 fi
@@ -93,4 +95,4 @@ if [[ ${#changed[@]} -gt 0 ]]; then
     }
 fi
 printf '%s\n' "${names[@]}" >"$out/kernels.list"
-finish "${#names[@]} kernel files (${#changed[@]} compiled now) with nvcc $release for ${codes[*]}"
+finish "${#names[@]} kernel files (${#changed[@]} compiled now) with nvcc $release for ${images[*]}"

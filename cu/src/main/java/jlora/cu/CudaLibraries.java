@@ -41,6 +41,15 @@ public final class CudaLibraries {
         return new CudaLibraries(LibraryFolders.only(folder));
     }
 
+    /** True when there is a driver here, whether it can be opened or not. */
+    public boolean hasDriver() {
+        try {
+            return open("libcuda.so.1").isPresent();
+        } catch (MissingLibraryException e) {
+            return true;
+        }
+    }
+
     /** The driver. */
     public NativeLibrary driver() {
         return require(

@@ -1,7 +1,6 @@
 package jlora.trainer;
 
 import jlora.runtime.backend.Backend;
-import jlora.runtime.tensor.DType;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.job.Backends;
 import jlora.trainer.job.TrainJob;
@@ -25,10 +24,9 @@ final class LibraryExample {
                                 "lora_target_modules=all-linear",
                                 "learning_rate=5e-3",
                                 "max_steps=20"));
-        long limit = Backends.memoryLimit(config);
         int threads = Backends.threads(config);
         try (Backend backend = Backends.open(config);
-                TrainJob job = new TrainJob(config, DType.F32, limit, threads)) {
+                TrainJob job = new TrainJob(config, Backends.device(config, backend), threads)) {
             System.out.println(job.plan().totalBytes() + " bytes, " + job.totalSteps() + " steps");
             job.requireFit(); // throws, saying what would fit, before any weight is read
             job.load(backend);

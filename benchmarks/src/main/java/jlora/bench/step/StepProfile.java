@@ -12,7 +12,6 @@ import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.data.DataPosition;
 import jlora.trainer.data.StepBatches;
 import jlora.trainer.job.Backends;
-import jlora.trainer.job.RunModel;
 import jlora.trainer.job.TrainJob;
 import jlora.trainer.loop.TrainEngine;
 
@@ -86,10 +85,10 @@ public final class StepProfile implements Runnable {
         }
         RunConfig config = RunConfig.load(Optional.of(file), overrides);
         config.require(Purpose.TRAIN);
-        DType dtype = RunModel.dtype(config, false);
         int threads = Backends.threads(config);
         try (Backend backend = Backends.open(config);
-                TrainJob job = new TrainJob(config, dtype, Backends.memoryLimit(config), threads)) {
+                TrainJob job = new TrainJob(config, Backends.device(config, backend), threads)) {
+            DType dtype = job.model().model().weights().dtype();
             job.requireFit();
             job.load(backend);
             Profile profile = profile(job, backend, dtype, threads);

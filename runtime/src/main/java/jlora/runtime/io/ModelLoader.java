@@ -1,12 +1,13 @@
 package jlora.runtime.io;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.HostRows;
 import jlora.runtime.model.Model;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.CheckpointTensor;
 
 import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -92,20 +93,25 @@ public final class ModelLoader {
         }
     }
 
-    /** Fills the model's weights, which must be placed in host memory. */
-    public static void load(Model model, HuggingFaceFolder folder) {
+    /** Fills the model's weights, which are placed in memory of the backend. */
+    public static void load(Backend backend, Model model, HuggingFaceFolder folder) {
         Map<String, SafetensorsEntry> entries = match(model, folder);
-        List<CheckpointTensor> tensors = model.weights().checkpoint();
-        // Tensors are independent, and a copy is bound by the disk or by memory.
-        tensors.parallelStream()
-                .forEach(
-                        tensor -> {
-                            SafetensorsEntry entry = entries.get(tensor.name());
-                            if (tensor.transposed() && entry.rank() == 2) {
-                                TensorCopy.copyTransposed(entry, tensor.target());
-                            } else {
-                                TensorCopy.copy(entry, tensor.target());
-                            }
-                        });
+        backend.upload(
+                model.weights().checkpoint().stream()
+                        .map(tensor -> rows(tensor, entries.get(tensor.name())))
+                        .toList());
+    }
+
+    private static HostRows rows(CheckpointTensor tensor, SafetensorsEntry entry) {
+        boolean transposed = tensor.transposed() && entry.rank() == 2;
+        return new HostRows(
+                tensor.target(),
+                (rows, first) -> {
+                    if (transposed) {
+                        TensorCopy.copyColumns(entry, first, rows);
+                    } else {
+                        TensorCopy.copyRows(entry, first, rows);
+                    }
+                });
     }
 }

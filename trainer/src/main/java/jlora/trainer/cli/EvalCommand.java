@@ -45,13 +45,17 @@ final class EvalCommand implements Runnable {
 
     @Spec private CommandSpec spec;
 
+    private void note(String note) {
+        spec.commandLine().getErr().println("note: " + note);
+    }
+
     @Override
     public void run() {
         RunConfig config = run.load(Purpose.EVAL);
         PrintWriter out = spec.commandLine().getOut();
-        try (Backend backend = Backends.open(config);
+        try (Backend backend = Backends.open(config, this::note);
                 EvalJob job = new EvalJob(config, backend)) {
-            job.notes().forEach(note -> spec.commandLine().getErr().println("note: " + note));
+            job.notes().forEach(this::note);
             Evaluator.Result result = job.evaluate();
             logits.ifPresent(job::writeLogits);
             if (json) {

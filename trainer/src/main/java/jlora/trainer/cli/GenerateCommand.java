@@ -65,6 +65,10 @@ final class GenerateCommand implements Runnable {
 
     @Spec private CommandSpec spec;
 
+    private void note(String note) {
+        spec.commandLine().getErr().println("note: " + note);
+    }
+
     @Override
     public void run() {
         if (!(temperature >= 0) || !(topP > 0 && topP <= 1) || maxNewTokens < 1) {
@@ -75,11 +79,9 @@ final class GenerateCommand implements Runnable {
         }
         RunConfig config = run.load(Purpose.GENERATE);
         PrintWriter out = spec.commandLine().getOut();
-        try (Backend backend = Backends.open(config);
+        try (Backend backend = Backends.open(config, this::note);
                 TextGeneration generation = TextGeneration.open(config, backend, merged)) {
-            generation
-                    .notes()
-                    .forEach(note -> spec.commandLine().getErr().println("note: " + note));
+            generation.notes().forEach(this::note);
             Sampler sampler = new Sampler(temperature, topP, config.train().seed());
             for (String prompt : prompts.isEmpty() ? standardInput() : prompts) {
                 out.print(prompt);

@@ -9,7 +9,6 @@ import jlora.trainer.job.Backends;
 import jlora.trainer.job.Device;
 import jlora.trainer.job.PlanJob;
 import jlora.trainer.job.PlanTable;
-import jlora.trainer.job.RunModel;
 
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -51,14 +50,9 @@ final class PlanCommand implements Callable<Integer> {
     public Integer call() {
         RunConfig config = run.load(Purpose.PLAN);
         String name = device.orElse("cpu");
-        boolean gpu = !name.equals("cpu");
-        Device known = gpu ? Device.of(name) : Device.cpu();
-        long limit =
-                config.model().memoryLimit().isPresent()
-                        ? Backends.memoryLimit(config)
-                        : known.bytes();
-        Device target = new Device(known.name(), known.label(), limit, known.bf16Tflops());
-        PlanJob job = new PlanJob(config, RunModel.dtype(config, gpu), limit);
+        Device known = name.equals("cpu") ? Device.cpu() : Device.of(name);
+        Device target = Backends.limited(config, known);
+        PlanJob job = new PlanJob(config, target);
         PlanTable table = new PlanTable(job.model().model(), job.plan(), target);
         PrintWriter out = spec.commandLine().getOut();
         out.print(

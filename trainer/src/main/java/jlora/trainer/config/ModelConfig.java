@@ -1,5 +1,7 @@
 package jlora.trainer.config;
 
+import jlora.runtime.backend.cuda.CudaBinding;
+
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -49,11 +51,18 @@ public record ModelConfig(
                 ComputeType dtype,
         @Key(
                         doc =
-                                "Where to run: auto, cpu, cuda or cuda:N. auto takes the first GPU,"
-                                        + " or the CPU where there is none.",
+                                "Where to run: auto, cpu, cuda or cuda:N (cuda is cuda:0). auto"
+                                    + " takes the first GPU, or the CPU where there is none; a"
+                                    + " device that is named and not there is an error.",
                         value = "auto",
                         aka = {"use_cpu", "no_cuda", "gpu"})
                 String device,
+        @Key(
+                        doc =
+                                "Who calls the CUDA driver: panama (Java itself) or jcuda (JCuda"
+                                        + " 12.6, for programs that use it already).",
+                        value = "panama")
+                CudaBinding cudaBinding,
         @Key(
                         doc =
                                 "Threads of the CPU backend. Results are the same bits for the same"

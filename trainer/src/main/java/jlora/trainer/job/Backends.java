@@ -1,43 +1,108 @@
 package jlora.trainer.job;
 
+import jlora.cu.CudaLibraries;
+import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
+import jlora.runtime.backend.cuda.CudaBackend;
+import jlora.trainer.config.ByteSize;
 import jlora.trainer.config.ModelConfig;
 import jlora.trainer.config.RunConfig;
 
 import java.util.Locale;
+import java.util.function.Consumer;
 
 /**
  * Opens the device that a configuration asks for; one that is asked for and not there is an error.
  */
 public final class Backends {
+    private static final String CUDA = "cuda";
+
     private Backends() {}
 
+    /** The same, with words about the choice that {@code device: auto} made thrown away. */
     public static Backend open(RunConfig config) {
-        ModelConfig model = config.model();
-        if (model.device().startsWith("cuda")) {
-            throw JloraException.usage(
-                    config.place("device").map(Object::toString).orElse("configuration")
-                            + ": device is "
-                            + model.device()
-                            + ", but this build of jlora has no CUDA backend; set device: cpu.");
+        return open(config, note -> {});
+    }
+
+    /**
+     * @param note hears why {@code device: auto} does not take a GPU whose driver is installed
+     */
+    public static Backend open(RunConfig config, Consumer<String> note) {
+        return switch (config.model().device()) {
+            case "cpu" -> cpu(config);
+            case "auto" -> automatic(config, note);
+            default -> requested(config);
+        };
+    }
+
+    private static Backend cpu(RunConfig config) {
+        String products = config.model().products().name().toLowerCase(Locale.ROOT);
+        return new CpuBackend(new CpuOptions(threads(config), ProductLibrary.of(products)));
+    }
+
+    private static Backend requested(RunConfig config) {
+        String device = config.model().device();
+        int ordinal =
+                device.equals(CUDA) ? 0 : Integer.parseInt(device.substring(CUDA.length() + 1));
+        try {
+            return cuda(config, CudaLibraries.find(), ordinal);
+        } catch (JloraException e) {
+            String place = config.place("device").map(p -> p + ": ").orElse("");
+            throw new JloraException(
+                    e.exitCode(), place + "device is " + device + ", but " + e.getMessage(), e);
         }
-        return new CpuBackend(
-                new CpuOptions(
-                        threads(config),
-                        ProductLibrary.of(model.products().name().toLowerCase(Locale.ROOT))));
+    }
+
+    /** Only what is missing sends a run to the CPU; a GPU that fails is an error here too. */
+    private static Backend automatic(RunConfig config, Consumer<String> note) {
+        CudaLibraries libraries = CudaLibraries.find();
+        if (!libraries.hasDriver()) {
+            return cpu(config);
+        }
+        try {
+            return cuda(config, libraries, 0);
+        } catch (JloraException e) {
+            if (e.exitCode() != ExitCode.USAGE) {
+                throw e;
+            }
+            note.accept("device: auto takes the CPU: " + e.getMessage());
+            return cpu(config);
+        }
+    }
+
+    private static Backend cuda(RunConfig config, CudaLibraries libraries, int ordinal) {
+        return new CudaBackend(libraries, ordinal, config.model().cudaBinding());
+    }
+
+    /** What a plan may take of an opened backend: no more than the configuration grants. */
+    public static Device device(RunConfig config, Backend backend) {
+        ModelConfig model = config.model();
+        if (backend instanceof CudaBackend cuda) {
+            Device device = Device.of(cuda);
+            // More than what is free cannot be granted.
+            return model.memoryLimit()
+                    .filter(limit -> limit.bytes() < device.bytes())
+                    .map(limit -> device.limitedTo(limit.bytes()))
+                    .orElse(device);
+        }
+        return limited(config, Device.cpu());
+    }
+
+    /** A device that need not be here, with the configuration's limit on it. */
+    public static Device limited(RunConfig config, Device device) {
+        return config.model()
+                .memoryLimit()
+                .map(ByteSize::bytes)
+                .map(device::limitedTo)
+                .orElse(device);
     }
 
     /** Threads of the CPU backend and of tokenising. */
     public static int threads(RunConfig config) {
         return config.model().cpuThreads().orElse(Runtime.getRuntime().availableProcessors());
-    }
-
-    /** Bytes that a run may take: what the configuration grants, else what the machine has left. */
-    public static long memoryLimit(RunConfig config) {
-        return config.model().memoryLimit().map(l -> l.bytes()).orElseGet(HostMemory::available);
     }
 }

@@ -1,6 +1,7 @@
 package jlora.trainer.job;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.backend.cuda.CudaBackend;
 
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -9,15 +10,22 @@ import java.util.Map;
 /**
  * What a plan needs to know of a device that need not be present.
  *
- * @param bytes memory that a program can have of it
- * @param bf16Tflops dense bf16 matrix products, 10¹² per second, by the maker's data sheet
+ * @param gpu whether bfloat16 is what it computes in unless told otherwise
+ * @param bytes memory that a run can have of it
+ * @param reserved bytes that the backend takes of these for itself
+ * @param bf16Tflops dense bf16 matrix products, 10¹² per second, by the maker's data sheet; 0 where
+ *     it is not known
  */
-public record Device(String name, String label, long bytes, double bf16Tflops) {
+public record Device(
+        String name, String label, boolean gpu, long bytes, long reserved, double bf16Tflops) {
     /**
      * Memory is what the driver reports as free on an idle card, a little below the name; rates are
      * data-sheet peaks.
      */
     private static final Map<String, Device> KNOWN = new LinkedHashMap<>();
+
+    /** What the driver takes of an idle card for a context of ours. */
+    private static final long CONTEXT_BYTES = 500L << 20;
 
     static {
         add("h200", "NVIDIA H200", 139.8, 989);
@@ -34,7 +42,9 @@ public record Device(String name, String label, long bytes, double bf16Tflops) {
     }
 
     private static void add(String name, String label, double gib, double tflops) {
-        KNOWN.put(name, new Device(name, label, (long) (gib * (1L << 30)), tflops));
+        long free = (long) (gib * (1L << 30));
+        long bytes = free - CONTEXT_BYTES - CudaBackend.MARGIN_BYTES;
+        KNOWN.put(name, new Device(name, label, true, bytes, CudaBackend.RESERVED_BYTES, tflops));
     }
 
     /** A device by its short name, such as {@code h200}. */
@@ -53,6 +63,30 @@ public record Device(String name, String label, long bytes, double bf16Tflops) {
 
     /** This machine: its memory, and what the CPU backend may take of it. */
     public static Device cpu() {
-        return new Device("cpu", "this machine's CPU", HostMemory.available(), 0);
+        return new Device("cpu", "this machine's CPU", false, HostMemory.available(), 0, 0);
+    }
+
+    /** A GPU of this machine, as it is now: what is free, and what the backend holds already. */
+    public static Device of(CudaBackend backend) {
+        String model = backend.device().name();
+        long bytes = backend.freeBytes() + backend.reservedBytes() - CudaBackend.MARGIN_BYTES;
+        double tflops =
+                KNOWN.values().stream()
+                        .filter(known -> model.startsWith(known.label))
+                        .mapToDouble(Device::bf16Tflops)
+                        .findFirst()
+                        .orElse(0);
+        return new Device(
+                "cuda:" + backend.device().ordinal(),
+                model,
+                true,
+                Math.max(0, bytes),
+                backend.reservedBytes(),
+                tflops);
+    }
+
+    /** The same device, of which a run may take no more than so many bytes. */
+    public Device limitedTo(long most) {
+        return new Device(name, "memory limit", gpu, most, reserved, bf16Tflops);
     }
 }

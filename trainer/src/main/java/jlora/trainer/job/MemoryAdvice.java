@@ -13,23 +13,23 @@ final class MemoryAdvice {
     private final RunModel model;
     private final Passes passes;
     private final RunPlan plan;
-    private final long limit;
+    private final Device device;
 
-    private MemoryAdvice(RunModel model, Passes passes, RunPlan plan, long limit) {
+    private MemoryAdvice(RunModel model, Passes passes, RunPlan plan, Device device) {
         this.model = model;
         this.passes = passes;
         this.plan = plan;
-        this.limit = limit;
+        this.device = device;
     }
 
     /** One sentence: what the run needs, what there is, and the nearest settings that fit. */
-    static String of(RunModel model, Passes passes, RunPlan plan, long limit) {
+    static String of(RunModel model, Passes passes, RunPlan plan, Device device) {
         return "The run needs "
                 + Bytes.text(plan.totalBytes())
                 + " and may take "
-                + Bytes.text(limit)
+                + Bytes.text(device.bytes())
                 + "; "
-                + new MemoryAdvice(model, passes, plan, limit).remedy();
+                + new MemoryAdvice(model, passes, plan, device).remedy();
     }
 
     private String remedy() {
@@ -79,7 +79,7 @@ final class MemoryAdvice {
     }
 
     private boolean fits(int tokens, int sequences, int evalSequences) {
-        return size(tokens, sequences, evalSequences).totalBytes() <= limit;
+        return size(tokens, sequences, evalSequences).fits(device);
     }
 
     /** The plan with batches of this size, and evaluation batches of no more than these. */
@@ -101,7 +101,7 @@ final class MemoryAdvice {
                                     return new RunPlan.BatchSize(all, rows, longest);
                                 }),
                 Recompute.Mode.AUTO,
-                limit,
+                device,
                 1);
     }
 }

@@ -17,11 +17,11 @@ public final class PlanJob {
     private final RunModel model;
     private final Passes passes;
     private final RunPlan plan;
-    private final long limit;
+    private final Device device;
 
-    public PlanJob(RunConfig config, DType dtype, long limit) {
-        this.model = RunModel.forTraining(config, dtype);
-        this.limit = limit;
+    public PlanJob(RunConfig config, Device device) {
+        this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
+        this.device = device;
         this.passes = new Passes(model.blueprint(), (float) config.train().labelSmoothingFactor());
         int length = RunData.maxLength(config, model.model().config());
         int batch = config.train().perDeviceTrainBatchSize();
@@ -33,7 +33,7 @@ public final class PlanJob {
                         new RunPlan.BatchSize(Math.multiplyExact(length, batch), batch, length),
                         Optional.empty(),
                         TrainJob.mode(config),
-                        limit,
+                        device,
                         config.train().gradientAccumulationSteps());
     }
 
@@ -46,11 +46,11 @@ public final class PlanJob {
     }
 
     public boolean fits() {
-        return plan.totalBytes() <= limit;
+        return plan.fits(device);
     }
 
     /** What would fit, in one sentence. */
     public String advice() {
-        return MemoryAdvice.of(model, passes, plan, limit);
+        return MemoryAdvice.of(model, passes, plan, device);
     }
 }

@@ -49,7 +49,7 @@ public final class PlanTable {
         line(
                 out,
                 "    %-32s %14s  (%s)",
-                plan.totalBytes() <= device.bytes() ? "fits into" : "DOES NOT FIT into",
+                plan.fits(device) ? "fits into" : "DOES NOT FIT into",
                 Bytes.text(device.bytes()),
                 device.label());
         line(out, "  %-34s %14s", "recomputed", plan.microBatch().recomputed());
@@ -105,7 +105,7 @@ public final class PlanTable {
         root.put("total_bytes", plan.totalBytes());
         root.put("device", device.name());
         root.put("device_bytes", device.bytes());
-        root.put("fits", plan.totalBytes() <= device.bytes());
+        root.put("fits", plan.fits(device));
         root.put("recomputed", plan.microBatch().recomputed());
         root.put("tokens_per_step", plan.tokensPerStep());
         root.put("flops_per_step", plan.flopsPerStep());

@@ -222,7 +222,7 @@ public final class RunModel {
                         config.train().seed());
             } else {
                 try (HuggingFaceFolder checkpoint = HuggingFaceFolder.open(folder)) {
-                    ModelLoader.load(model(), checkpoint);
+                    ModelLoader.load(backend, model(), checkpoint);
                 }
             }
             if (blueprint.adapters().isEmpty()) {

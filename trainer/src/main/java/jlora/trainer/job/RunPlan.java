@@ -35,6 +35,7 @@ public final class RunPlan {
     private final Blueprint blueprint;
     private final BatchPlans training;
     private final Optional<BatchPlans> evaluation;
+    private final long reserved;
     private final int accumulation;
     private final Tensor loss;
 
@@ -43,8 +44,10 @@ public final class RunPlan {
             Tensor loss,
             BatchPlans training,
             Optional<BatchPlans> evaluation,
+            long reserved,
             int accumulation) {
         this.blueprint = blueprint;
+        this.reserved = reserved;
         this.loss = loss;
         this.training = training;
         this.evaluation = evaluation;
@@ -54,7 +57,7 @@ public final class RunPlan {
     /**
      * @param loss where plans leave their loss
      * @param mode how much may be recomputed
-     * @param limit bytes that the whole run may take, for {@link Recompute.Mode#AUTO}
+     * @param device whose memory the whole run may take, for {@link Recompute.Mode#AUTO}
      * @param accumulation micro-batches of a step
      */
     public static RunPlan of(
@@ -64,7 +67,7 @@ public final class RunPlan {
             BatchSize train,
             Optional<BatchSize> eval,
             Recompute.Mode mode,
-            long limit,
+            Device device,
             int accumulation) {
         Optional<BatchPlans> evaluation =
                 eval.map(
@@ -76,8 +79,12 @@ public final class RunPlan {
                                         blueprint.mixed(),
                                         (inputs, longest) ->
                                                 passes.evaluate(inputs, loss, longest)));
-        long resident = residentItems(blueprint).stream().mapToLong(MemoryItem::bytes).sum();
-        Recompute recompute = new Recompute(mode, Math.max(0, limit - resident - (1L << 20)));
+        long resident =
+                residentItems(blueprint, device.reserved()).stream()
+                        .mapToLong(MemoryItem::bytes)
+                        .sum();
+        Recompute recompute =
+                new Recompute(mode, Math.max(0, device.bytes() - resident - (1L << 20)));
         BatchPlans training =
                 new BatchPlans(
                         train.tokens,
@@ -85,7 +92,7 @@ public final class RunPlan {
                         train.longest,
                         blueprint.mixed(),
                         (inputs, longest) -> passes.train(inputs, loss, longest, recompute));
-        return new RunPlan(blueprint, loss, training, evaluation, accumulation);
+        return new RunPlan(blueprint, loss, training, evaluation, device.reserved(), accumulation);
     }
 
     /** Where all plans leave their loss. */
@@ -127,7 +134,7 @@ public final class RunPlan {
     }
 
     /** What stays for the whole run. */
-    private static List<MemoryItem> residentItems(Blueprint blueprint) {
+    private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved) {
         ModelWeights weights = blueprint.model().weights();
         List<MemoryItem> items = new ArrayList<>();
         items.add(
@@ -141,6 +148,9 @@ public final class RunPlan {
             item(items, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
             item(items, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
         }
+        if (reserved > 0) {
+            items.add(new MemoryItem("kernels' scratch", reserved));
+        }
         return items;
     }
 
@@ -153,7 +163,7 @@ public final class RunPlan {
 
     /** Every line of the plan; the sum is {@link #totalBytes}. */
     public List<MemoryItem> items() {
-        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint));
+        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint, reserved));
         items.add(new MemoryItem("batch inputs", inputBytes()));
         Plan plan = microBatch();
         for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {
@@ -172,6 +182,11 @@ public final class RunPlan {
 
     public long totalBytes() {
         return items().stream().mapToLong(MemoryItem::bytes).sum();
+    }
+
+    /** True when the device has room for all of it. */
+    public boolean fits(Device device) {
+        return totalBytes() <= device.bytes();
     }
 
     /** Trained elements. */

@@ -58,7 +58,9 @@ public final class TextGeneration implements AutoCloseable {
         }
         Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath().orElseThrow());
         try {
-            RunModel run = RunModel.forInference(config, RunModel.dtype(config, false));
+            RunModel run =
+                    RunModel.forInference(
+                            config, RunModel.dtype(config, Backends.device(config, backend).gpu()));
             Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
             Session session = run.open(backend, loss);
             try {

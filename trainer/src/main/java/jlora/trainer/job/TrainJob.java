@@ -37,20 +37,19 @@ public final class TrainJob implements AutoCloseable {
     private final RunData data;
     private final RunPlan plan;
     private final Passes passes;
-    private final long limit;
+    private final Device device;
     private final Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
     private Session session;
 
     /**
      * Reads configuration and data and plans the run.
      *
-     * @param dtype what the run computes in
-     * @param limit bytes that the run may take
+     * @param device what the run is planned for
      * @param threads that tokenise
      */
-    public TrainJob(RunConfig config, DType dtype, long limit, int threads) {
-        this.model = RunModel.forTraining(config, dtype);
-        this.limit = limit;
+    public TrainJob(RunConfig config, Device device, int threads) {
+        this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
+        this.device = device;
         this.data = RunData.forTraining(config, model.model().config(), threads);
         this.passes = new Passes(model.blueprint(), (float) config.train().labelSmoothingFactor());
         this.plan =
@@ -61,7 +60,7 @@ public final class TrainJob implements AutoCloseable {
                         size(data.training(), config, model),
                         data.evaluation().map(e -> size(e, config, model)),
                         mode(config),
-                        limit,
+                        device,
                         config.train().gradientAccumulationSteps());
     }
 
@@ -91,16 +90,16 @@ public final class TrainJob implements AutoCloseable {
         return plan;
     }
 
-    /** Bytes that the run may take. */
-    public long limit() {
-        return limit;
+    /** What the run is planned for. */
+    public Device device() {
+        return device;
     }
 
     /** Refuses a plan that does not fit, with what would. */
     public void requireFit() {
-        if (plan.totalBytes() > limit) {
+        if (!plan.fits(device)) {
             throw new JloraException(
-                    ExitCode.OUT_OF_MEMORY, MemoryAdvice.of(model, passes, plan, limit));
+                    ExitCode.OUT_OF_MEMORY, MemoryAdvice.of(model, passes, plan, device));
         }
     }
 

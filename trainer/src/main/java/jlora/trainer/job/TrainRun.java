@@ -1,7 +1,6 @@
 package jlora.trainer.job;
 
 import jlora.runtime.backend.Backend;
-import jlora.runtime.tensor.DType;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.metrics.ConsoleProgress;
@@ -53,12 +52,10 @@ public final class TrainRun {
         OutputFolder folder =
                 OutputFolder.check(
                         given.output().outputDir().orElseThrow(), given.output().overwrite());
-        try (Backend backend = Backends.open(given)) {
+        try (Backend backend = Backends.open(given, note -> out.println("note: " + note))) {
             out.println(backend.describe());
-            DType dtype = RunModel.dtype(given, false);
-            try (TrainJob job =
-                    new TrainJob(
-                            given, dtype, Backends.memoryLimit(given), Backends.threads(given))) {
+            Device device = Backends.device(given, backend);
+            try (TrainJob job = new TrainJob(given, device, Backends.threads(given))) {
                 run(job, backend, folder);
             }
         }
@@ -68,8 +65,7 @@ public final class TrainRun {
         given.notes().forEach(note -> out.println("note: " + note));
         job.data().notes().forEach(out::println);
         job.model().notes().forEach(notice -> out.println("note: " + notice));
-        Device device = new Device("cpu", "memory limit", job.limit(), 0);
-        out.print(new PlanTable(job.model().model(), job.plan(), device).text());
+        out.print(new PlanTable(job.model().model(), job.plan(), job.device()).text());
         out.flush();
         job.requireFit();
         job.load(backend);

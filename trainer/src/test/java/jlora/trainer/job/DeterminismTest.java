@@ -44,6 +44,7 @@ class DeterminismTest {
                                         + ", type: tokens}]",
                                 "output_dir=unused",
                                 "lora_target_modules=all-linear",
+                                "dtype=" + dtype.torchName(),
                                 "lora_dropout=0.1",
                                 "per_device_train_batch_size=3",
                                 "gradient_accumulation_steps=2",
@@ -52,7 +53,7 @@ class DeterminismTest {
                                 "max_steps=6",
                                 "seed=" + seed));
         try (Backend backend = new CpuBackend(new CpuOptions(2, products));
-                TrainJob job = new TrainJob(config, dtype, 1L << 30, 2)) {
+                TrainJob job = new TrainJob(config, Device.cpu().limitedTo(1L << 30), 2)) {
             job.load(backend);
             MetricsHistory history = new MetricsHistory();
             job.train(history);

@@ -8,7 +8,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import jlora.runtime.io.HuggingFaceFolder;
-import jlora.runtime.tensor.DType;
 import jlora.trainer.config.RunConfig;
 
 import org.junit.jupiter.api.Test;
@@ -50,7 +49,8 @@ class GeometryPlanTest {
                                 "lora_r=16",
                                 "lora_target_modules=all-linear"));
         all.addAll(Arrays.asList(settings));
-        return new PlanJob(RunConfig.load(Optional.empty(), all), DType.BF16, limit);
+        Device device = new Device("gpu", "any GPU", true, limit, 0, 0);
+        return new PlanJob(RunConfig.load(Optional.empty(), all), device);
     }
 
     private static Map<String, Long> items(PlanJob job) {

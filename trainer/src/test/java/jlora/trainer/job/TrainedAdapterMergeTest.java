@@ -51,10 +51,11 @@ class TrainedAdapterMergeTest {
                                         + rows
                                         + ", type: prompt_completion, limit: 200}]",
                                 "lora_target_modules=all-linear",
+                                "dtype=" + dtype.torchName(),
                                 "learning_rate=5e-3",
                                 "max_steps=20"));
         try (Backend backend = new CpuBackend(CpuOptions.defaults());
-                TrainJob job = new TrainJob(config, dtype, 1L << 30, 2)) {
+                TrainJob job = new TrainJob(config, Device.cpu().limitedTo(1L << 30), 2)) {
             job.load(backend);
             job.train(new MetricsHistory());
             Model model = job.model().model();

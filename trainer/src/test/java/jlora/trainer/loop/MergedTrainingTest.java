@@ -8,8 +8,8 @@ import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraMerge;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.reference.ReferenceBackend;
-import jlora.runtime.tensor.DType;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.job.Device;
 import jlora.trainer.job.TrainJob;
 import jlora.trainer.metrics.MetricsHistory;
 
@@ -53,7 +53,7 @@ class MergedTrainingTest {
     private static TrainJob job() {
         RunConfig config =
                 RunConfig.load(Optional.of(CASE.resolve("run.yaml")), List.of("max_steps=2"));
-        return new TrainJob(config, DType.F32, 1L << 30, 1);
+        return new TrainJob(config, Device.cpu().limitedTo(1L << 30), 1);
     }
 
     private static void refused(String what, Runnable action) {

@@ -16,7 +16,6 @@ import jlora.runtime.io.Json;
 import jlora.runtime.io.SafetensorsEntry;
 import jlora.runtime.io.SafetensorsFile;
 import jlora.runtime.nn.StepInputs;
-import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.weight.CheckpointTensor;
 import jlora.runtime.weight.Placement;
@@ -25,6 +24,7 @@ import jlora.trainer.data.Batch;
 import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.data.Example;
 import jlora.trainer.data.Examples;
+import jlora.trainer.job.Device;
 import jlora.trainer.job.RunData;
 import jlora.trainer.job.TrainJob;
 import jlora.trainer.loop.Evaluator;
@@ -103,7 +103,7 @@ class ParityTest {
                                         + folder.resolve("eval.jsonl").toAbsolutePath()
                                         + ", type: tokens}]"));
         JsonNode expected = Json.readObject(folder.resolve("expected.json"));
-        try (TrainJob job = new TrainJob(config, DType.F32, 1L << 30, 1);
+        try (TrainJob job = new TrainJob(config, Device.cpu().limitedTo(1L << 30), 1);
                 SafetensorsFile tensors =
                         SafetensorsFile.open(folder.resolve("expected.safetensors"))) {
             job.load(backend);

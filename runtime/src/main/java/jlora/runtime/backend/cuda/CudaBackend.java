@@ -1,13 +1,13 @@
 package jlora.runtime.backend.cuda;
 
 import jlora.cu.CudaLibraries;
+import jlora.cu.MissingLibraryException;
 import jlora.cu.driver.CudaContext;
-import jlora.cu.driver.CudaDriver;
 import jlora.cu.driver.CudaEvent;
 import jlora.cu.driver.CudaStream;
 import jlora.cu.driver.DeviceBuffer;
 import jlora.cu.driver.DeviceInfo;
-import jlora.cu.sys.PanamaCudaDriver;
+import jlora.runtime.JloraException;
 import jlora.runtime.Resources;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.HostRows;
@@ -25,6 +25,15 @@ import java.util.List;
  * of an earlier one may show in any later call.
  */
 public final class CudaBackend implements Backend {
+    /**
+     * What plans leave free of a device: the driver takes it for the context, for the kernels of
+     * libraries as they are first used, and for graphs.
+     */
+    public static final long MARGIN_BYTES = 640L << 20;
+
+    /** What a backend holds for itself, on any device. */
+    public static final long RESERVED_BYTES = CudaKernels.SCRATCH_BYTES;
+
     private final Resources owned = new Resources();
     private final Thread owner = Thread.currentThread();
     private final CudaContext context;
@@ -34,17 +43,23 @@ public final class CudaBackend implements Backend {
     private final CudaCopies copies;
     private final CudaReadbacks readbacks;
 
-    /**
-     * @param ordinal of the device
-     */
+    /** The device of this number; what is missing for it is one sentence. */
     public CudaBackend(CudaLibraries libraries, int ordinal) {
+        this(libraries, ordinal, CudaBinding.PANAMA);
+    }
+
+    /**
+     * @param ordinal number of the device
+     * @param binding who calls the driver
+     */
+    public CudaBackend(CudaLibraries libraries, int ordinal, CudaBinding binding) {
         try {
-            CudaDriver driver =
-                    CudaDriver.init(
-                            new PanamaCudaDriver(libraries.driver().symbols()), CudaFaults::of);
-            this.context = owned.own(CudaContext.open(driver, ordinal));
+            CudaDevices devices = CudaDevices.find(libraries, binding);
+            devices.require(ordinal);
+            this.context = owned.own(CudaContext.open(devices.driver(), ordinal));
             this.stream = owned.own(context.stream("compute"));
-            KernelModules modules = owned.own(KernelModules.load(context));
+            KernelModules modules =
+                    owned.own(new KernelModules(context, KernelImages.ofThisBuild()));
             this.launches = owned.own(new CudaKernels(context, stream, modules));
             this.copies = owned.own(new CudaCopies(context, stream));
             this.readbacks = owned.own(new CudaReadbacks(context, stream));
@@ -66,6 +81,12 @@ public final class CudaBackend implements Backend {
                             new CudaAdamW(launches),
                             new CudaPublish(launches),
                             new CudaMerge(launches));
+            // Closed first: nothing that is still running may use what goes next.
+            owned.own((AutoCloseable) stream::synchronize);
+        } catch (MissingLibraryException e) {
+            JloraException failure = CudaFaults.missing(e);
+            Resources.closeAfter(failure, owned);
+            throw failure;
         } catch (RuntimeException | Error e) {
             Resources.closeAfter(e, owned);
             throw e;
@@ -107,7 +128,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public long reservedBytes() {
-        return CudaKernels.SCRATCH_BYTES;
+        return RESERVED_BYTES;
     }
 
     @Override

@@ -1,5 +1,6 @@
 package jlora.runtime.backend.cuda;
 
+import jlora.cu.MissingLibraryException;
 import jlora.cu.driver.CudaException;
 import jlora.cu.sys.CudaDriverConstants;
 import jlora.runtime.ExitCode;
@@ -14,19 +15,52 @@ final class CudaFaults {
             case CudaException.OutOfMemory _ ->
                     new JloraException(
                             ExitCode.OUT_OF_MEMORY,
-                            "The GPU has not enough free memory ("
+                            "the GPU has not enough free memory ("
                                     + failure.failure().detail()
                                     + "); end other programs that use it (nvidia-smi lists them),"
                                     + " or set memory_limit so that the plan is made for less",
                             failure);
             case CudaException.ContextLost _ ->
                     new JloraException(ExitCode.GPU_FAULT, lost(failure.failure()), failure);
-            case CudaException.CallFailed _ ->
+            case CudaException.CallFailed _ -> refused(failure);
+        };
+    }
+
+    /** A library that is not there, or of the wrong version. */
+    static JloraException missing(MissingLibraryException e) {
+        return new JloraException(ExitCode.USAGE, e.getMessage(), e);
+    }
+
+    static JloraException noDevice(CudaException cause) {
+        return new JloraException(
+                ExitCode.USAGE,
+                "the NVIDIA driver finds no GPU on this machine; check nvidia-smi and"
+                        + " CUDA_VISIBLE_DEVICES, or start the container with its GPUs (docker run"
+                        + " --gpus all)",
+                cause);
+    }
+
+    private static JloraException refused(CudaException failure) {
+        return switch (failure.failure().code()) {
+            case CudaDriverConstants.NO_DEVICE -> noDevice(failure);
+            case CudaDriverConstants.STUB_LIBRARY ->
+                    new JloraException(
+                            ExitCode.USAGE,
+                            "libcuda.so.1 is the CUDA toolkit's stub and not the NVIDIA driver;"
+                                    + " take the toolkit's lib/stubs off LD_LIBRARY_PATH",
+                            failure);
+            case CudaDriverConstants.SYSTEM_DRIVER_MISMATCH ->
+                    new JloraException(
+                            ExitCode.USAGE,
+                            "the NVIDIA driver's library and its kernel module are of different"
+                                    + " versions; restart the machine, or load the module again",
+                            failure);
+            default ->
                     new JloraException(
                             ExitCode.GPU_FAULT,
-                            "The GPU refused a call: "
+                            "the GPU refused a call ("
                                     + failure.failure()
-                                    + "; jlora doctor shows what was found on this machine",
+                                    + "); jlora doctor shows what was found on this machine",
                             failure);
         };
     }
@@ -44,6 +78,6 @@ final class CudaFaults {
                             "its kernel log line (dmesg, look for Xid) says why; nothing of the run"
                                     + " on the device can be used again, so start it anew";
                 };
-        return "The GPU failed (" + failure + "): " + fix;
+        return "the GPU failed (" + failure + "): " + fix;
     }
 }
