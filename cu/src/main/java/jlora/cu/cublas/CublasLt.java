@@ -27,6 +27,7 @@ final class CublasLt implements AutoCloseable {
     }
 
     /**
+     * @param driver of the current context
      * @throws CudaException when the library cannot work with the current context
      */
     static CublasLt open(NativeLibrary library, CudaDriver driver) {

@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.backend.UserCache;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -64,10 +65,7 @@ final class OneDnnLibrary {
         try {
             Path folder =
                     UnpackedLibrary.unpack(
-                            UnpackedLibrary.userCache(),
-                            "onednn",
-                            resourceFolder,
-                            List.of(LIBRARY, OPENMP));
+                            UserCache.folder(), "onednn", resourceFolder, List.of(LIBRARY, OPENMP));
             // OpenMP first and by path: oneDNN then finds it in memory, whatever else the system
             // offers by that name.
             SymbolLookup openMp =

@@ -98,16 +98,6 @@ final class UnpackedLibrary {
         return sum.getValue() == entry.getCrc();
     }
 
-    /** The user's cache of jlora: in XDG_CACHE_HOME, else in ~/.cache. */
-    static Path userCache() {
-        String configured = System.getenv("XDG_CACHE_HOME");
-        Path base =
-                configured == null || configured.isBlank()
-                        ? Path.of(System.getProperty("user.home"), ".cache")
-                        : Path.of(configured);
-        return base.resolve("jlora");
-    }
-
     /** A folder in the cache; one of this process alone where the cache cannot be written. */
     private static Path folder(Path cache, String name) throws IOException {
         Path folder = cache.resolve(name);

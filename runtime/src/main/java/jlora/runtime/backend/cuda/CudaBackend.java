@@ -2,6 +2,7 @@ package jlora.runtime.backend.cuda;
 
 import jlora.cu.CudaLibraries;
 import jlora.cu.MissingLibraryException;
+import jlora.cu.cublas.MatmulApi;
 import jlora.cu.driver.CudaContext;
 import jlora.cu.driver.CudaEvent;
 import jlora.cu.driver.CudaStream;
@@ -14,10 +15,12 @@ import jlora.runtime.backend.HostRows;
 import jlora.runtime.backend.Kernels;
 import jlora.runtime.backend.Readback;
 import jlora.runtime.backend.Routine;
+import jlora.runtime.backend.UserCache;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
 import java.util.List;
 
 /**
@@ -32,13 +35,14 @@ public final class CudaBackend implements Backend {
     public static final long MARGIN_BYTES = 640L << 20;
 
     /** What a backend holds for itself, on any device. */
-    public static final long RESERVED_BYTES = CudaKernels.SCRATCH_BYTES;
+    public static final long RESERVED_BYTES = CudaKernels.SCRATCH_BYTES + CudaProducts.DEVICE_BYTES;
 
     private final Resources owned = new Resources();
     private final Thread owner = Thread.currentThread();
     private final CudaContext context;
     private final CudaStream stream;
     private final CudaKernels launches;
+    private final CudaProducts products;
     private final Kernels kernels;
     private final CudaCopies copies;
     private final CudaReadbacks readbacks;
@@ -53,6 +57,15 @@ public final class CudaBackend implements Backend {
      * @param binding who calls the driver
      */
     public CudaBackend(CudaLibraries libraries, int ordinal, CudaBinding binding) {
+        this(libraries, ordinal, binding, UserCache.folder());
+    }
+
+    /**
+     * @param ordinal number of the device
+     * @param binding who calls the driver
+     * @param cache where the algorithms of products are kept from run to run
+     */
+    public CudaBackend(CudaLibraries libraries, int ordinal, CudaBinding binding, Path cache) {
         try {
             CudaDevices devices = CudaDevices.find(libraries, binding);
             devices.require(ordinal);
@@ -61,11 +74,12 @@ public final class CudaBackend implements Backend {
             KernelModules modules =
                     owned.own(new KernelModules(context, KernelImages.ofThisBuild()));
             this.launches = owned.own(new CudaKernels(context, stream, modules));
+            this.products = owned.own(openProducts(libraries, binding, cache));
             this.copies = owned.own(new CudaCopies(context, stream));
             this.readbacks = owned.own(new CudaReadbacks(context, stream));
             this.kernels =
                     new Kernels(
-                            new CudaLinear(launches),
+                            new CudaLinear(launches, products),
                             new CudaEmbedding(launches),
                             new CudaRmsNorm(launches),
                             new CudaLayerNorm(launches),
@@ -91,6 +105,20 @@ public final class CudaBackend implements Backend {
             Resources.closeAfter(e, owned);
             throw e;
         }
+    }
+
+    private CudaProducts openProducts(CudaLibraries libraries, CudaBinding binding, Path cache) {
+        MatmulApi matmul = owned.own(binding.products(libraries, context));
+        AlgorithmCache algorithms = AlgorithmCache.open(cache, matmul.version(), context.device());
+        return new CudaProducts(launches, matmul, algorithms);
+    }
+
+    CudaKernels launches() {
+        return launches;
+    }
+
+    CudaProducts products() {
+        return products;
     }
 
     @Override

@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Properties;
+import java.util.stream.Stream;
 
 /**
  * The stand-in CUDA libraries that native-kernels builds with g++, and the controls they offer to
@@ -97,8 +98,35 @@ final class Emulator {
         return libraries;
     }
 
+    /** With a cache of its own, which is thrown away. */
     CudaBackend backend() {
-        return new CudaBackend(libraries, 0);
+        return backend(cache());
+    }
+
+    /** With the cache that another backend may have left something in. */
+    CudaBackend backend(Path cache) {
+        return new CudaBackend(libraries, 0, CudaBinding.PANAMA, cache);
+    }
+
+    private static Path cache() {
+        try {
+            Path folder = Files.createTempDirectory("jlora-cache");
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(folder)));
+            return folder;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void delete(Path folder) {
+        try (Stream<Path> files = Files.list(folder)) {
+            for (Path file : files.toList()) {
+                Files.deleteIfExists(file);
+            }
+            Files.deleteIfExists(folder);
+        } catch (IOException e) {
+            // The folder is in the system's temporary place, which cleans up after us.
+        }
     }
 
     /** Threads and blocks run from the last to the first. */
