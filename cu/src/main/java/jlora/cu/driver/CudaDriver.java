@@ -60,11 +60,6 @@ public final class CudaDriver {
         return count[0];
     }
 
-    /** What a call of a library beside the driver throws when it is refused: as the driver's do. */
-    public RuntimeException failure(CudaException failure) {
-        return failures.apply(failure);
-    }
-
     void check(String call, int status, String detail) {
         if (status != CudaDriverConstants.SUCCESS) {
             throw failed(call, status, detail);
