@@ -7,10 +7,10 @@ import jlora.runtime.tensor.Tensor;
 import java.util.Optional;
 
 final class CudaAttention implements AttentionKernel {
-    private final CudaKernels kernels;
+    private final OwnAttention own;
 
     CudaAttention(CudaKernels kernels) {
-        this.kernels = kernels;
+        this.own = new OwnAttention(kernels);
     }
 
     @Override
@@ -21,7 +21,7 @@ final class CudaAttention implements AttentionKernel {
             Tensor cuSeqlens,
             Optional<Tensor> keyMask,
             AttentionShape shape) {
-        throw new UnsupportedOperationException("Attention.forward on CUDA");
+        own.forward(out, lse, qkv, cuSeqlens, keyMask, shape);
     }
 
     @Override
@@ -34,6 +34,6 @@ final class CudaAttention implements AttentionKernel {
             Tensor cuSeqlens,
             Optional<Tensor> keyMask,
             AttentionShape shape) {
-        throw new UnsupportedOperationException("Attention.backward on CUDA");
+        own.backward(dQkv, dOut, out, lse, qkv, cuSeqlens, keyMask, shape);
     }
 }
