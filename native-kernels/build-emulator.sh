@@ -18,16 +18,17 @@ if [[ ${1:-} == --sanitize ]]; then
 fi
 readonly out flags
 # Kernels are CUDA C++: they reinterpret memory, mark functions and loops as g++ does not know, and index from
-# 0 with ints. No unique symbols: each copy of a library must have its own shared memory. Misaligned accesses and
+# 0 with ints; it is nvcc who warns. No unique symbols: each copy of a library must have its own shared memory. Misaligned accesses and
 # indices outside arrays are reported by engine/checks.cpp.
 readonly kernel_flags=(-fno-strict-aliasing -fno-gnu-unique -fvisibility=hidden -DJLORA_EMULATOR -include language.h
     -fsanitize=alignment,bounds-strict,integer-divide-by-zero
-    -Wno-unknown-pragmas -Wno-unused-function -Wno-unused-parameter -Wno-sign-compare -Wno-unused-variable
+    -w
     -I "$emulator/device" -I "$emulator/engine" -I "$kernels")
 # As many as the OS threads of the emulator: WORKERS in driver/driver.h.
 readonly copies=(0 1)
 readonly cxx=${CXX:-g++}
 
+# $1 in words for people; what follows, for the tests.
 finish() {
     printf '%s\n' "$@" >"$out/build.properties"
     printf 'emulator: %s\n' "${1#built=}"
@@ -51,6 +52,19 @@ entries() {
         | sort -u || true
 }
 
+# Fails when entries() misses one.
+check_entries() {
+    local all found
+    all=$("$cxx" -std=c++17 -E -P -D__global__=__global__ '-D__launch_bounds__(...)=' "${kernel_flags[@]}" -x c++ "$1" \
+        | grep -oE 'extern "C" +__global__' | wc -l)
+    found=$(grep -c 'emulator::KernelOf<&' "$2" || true)
+    if [[ $all -ne $found ]]; then
+        printf 'emulator: %s has %s kernels, and %s were understood: write entries as extern "C" __global__ void NAME(\n' \
+            "$1" "$all" "$found" >&2
+        return 1
+    fi
+}
+
 # One kernel library: the file itself, the table of its entries, and the code that runs blocks.
 build_kernels() {
     local source=$1 name copy
@@ -67,6 +81,7 @@ build_kernels() {
         printf 'extern "C" __attribute__((visibility("default"))) const emulator::KernelLibrary*\n'
         printf 'jlora_emulator_kernel_library() {\n    return &library;\n}\n'
     } >"$out/objects/kernels/$name.cpp"
+    check_entries "$source" "$out/objects/kernels/$name.cpp"
     "$cxx" "${flags[@]}" "${kernel_flags[@]}" -c -o "$out/objects/kernels/$name.o" "$out/objects/kernels/$name.cpp"
     "$cxx" "${flags[@]}" -shared -Wl,-z,defs -o "$out/objects/kernels/$name.so" "$out/objects/kernels/$name.o" "${engine[@]}"
     for copy in "${copies[@]}"; do
@@ -177,6 +192,9 @@ if [[ ${#stale[@]} -gt 0 ]]; then
     two_at_a_time build_kernels "${stale[@]}"
 fi
 if [[ $built -eq 0 && ${#stale[@]} -eq 0 && -f $out/build.properties ]]; then
+    touch "$out/build.properties"
     exit 0
 fi
-finish "built=${#sources[@]} kernel files with $("$cxx" --version | head -n 1) (${#stale[@]} compiled now)"
+# The sanitizer's library must be the first that a process loads.
+finish "built=${#sources[@]} kernel files with $("$cxx" --version | head -n 1) (${#stale[@]} compiled now)" \
+    "asan=$(realpath "$("$cxx" -print-file-name=libasan.so)")"

@@ -1,5 +1,5 @@
 // Holds the emulator against what a GPU does, through the driver's own calls. Prints what fails; the exit
-// status is the number of failures.
+// status is the number of failures. With an argument: does one thing that the address sanitizer must find.
 
 #include <cmath>
 #include <cstdio>
@@ -402,9 +402,25 @@ void failures_on_demand() {
     expect_code(CUDA_ERROR_INVALID_VALUE, cuMemFree_v2(12345), "not an allocation");
 }
 
+/** Bad accesses that only the address sanitizer sees; it ends the process. */
+void overrun(const std::string& what) {
+    Buffer<int> out(std::vector<int>(16, 0));
+    if (what == "global") {
+        launch("selftest_store", {1}, {1}, 0, out.address, 16LL, 1);
+    } else if (what == "freed") {
+        CUdeviceptr freed;
+        cuMemAlloc_v2(&freed, 64);
+        cuMemFree_v2(freed);
+        launch("selftest_store", {1}, {1}, 0, freed, 3LL, 1);
+    } else if (what == "shared") {
+        launch("selftest_past_shared", {1}, {1}, 64, out.address, 16);
+    }
+    cuStreamSynchronize(stream);
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
     CUcontext context;
     expect_code(CUDA_ERROR_NOT_INITIALIZED, cuDevicePrimaryCtxRetain(&context, 0), "before cuInit");
     ok(cuInit(0), "cuInit");
@@ -413,6 +429,10 @@ int main() {
     ok(cuCtxSetCurrent(context), "cuCtxSetCurrent");
     ok(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
     ok(cuModuleLoadData(&module, "image"), "cuModuleLoadData");
+    if (argc > 1) {
+        overrun(argv[1]);
+        return failures;
+    }
 
     sums();
     warp();

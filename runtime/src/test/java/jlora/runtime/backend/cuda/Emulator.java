@@ -39,7 +39,8 @@ final class Emulator {
     private final MethodHandle restoreDevice;
     private final NativeLibrary driver;
 
-    private Emulator(Path folder) {
+    /** A flavour that is there. */
+    Emulator(Path folder) {
         libraries = CudaLibraries.in(folder);
         driver = libraries.driver();
         setReversed = handle("set_reversed", null, ValueLayout.JAVA_INT);
@@ -81,17 +82,21 @@ final class Emulator {
 
     /** What the build of a flavour says of itself. */
     static String built(Path folder) {
+        return property(folder, "built", "native-kernels/build-emulator.sh has not run");
+    }
+
+    static String property(Path folder, String name, String otherwise) {
         Path file = folder.resolve("build.properties");
-        if (!Files.exists(file)) {
-            return "native-kernels/build-emulator.sh has not run";
-        }
         Properties properties = new Properties();
+        if (!Files.exists(file)) {
+            return otherwise;
+        }
         try (Reader in = Files.newBufferedReader(file)) {
             properties.load(in);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
-        return properties.getProperty("built");
+        return properties.getProperty(name, otherwise);
     }
 
     CudaLibraries libraries() {
@@ -177,10 +182,11 @@ final class Emulator {
                 live("live_events"),
                 live("live_modules"),
                 live("live_graphs"),
-                live("live_contexts"));
+                live("live_contexts"),
+                live("live_objects"));
     }
 
-    /** Owned by programs of the emulator. */
+    /** What the process holds; objects are the handles and descriptors of cuBLASLt and NVML. */
     record Live(
             long allocations,
             long bytes,
@@ -188,7 +194,8 @@ final class Emulator {
             long events,
             long modules,
             long graphs,
-            long contexts) {}
+            long contexts,
+            long objects) {}
 
     /** What overwrote the guard words around device allocations; empty when nothing did. */
     String brokenGuards() {
