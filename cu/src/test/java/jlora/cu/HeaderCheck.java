@@ -184,6 +184,22 @@ public final class HeaderCheck {
         }
     }
 
+    /** Compiles C into a library that is found by its file's name; skips without a compiler. */
+    public static Path sharedLibrary(Path file, String source)
+            throws IOException, InterruptedException {
+        Path code = Files.writeString(file.resolveSibling(file.getFileName() + ".c"), source);
+        output(
+                List.of(
+                        compiler(),
+                        "-shared",
+                        "-fPIC",
+                        "-Wl,-soname," + file.getFileName(),
+                        "-o",
+                        file.toString(),
+                        code.toString()));
+        return file;
+    }
+
     private static String compiler() {
         for (String name : List.of("gcc", "cc", "clang")) {
             for (Path bin : folders("PATH")) {
@@ -192,7 +208,7 @@ public final class HeaderCheck {
                 }
             }
         }
-        return abort("no C compiler (gcc, cc, clang) on the PATH to read headers with");
+        return abort("no C compiler (gcc, cc, clang) on the PATH");
     }
 
     private static String output(List<String> command) throws IOException, InterruptedException {

@@ -51,7 +51,8 @@ public final class AbsentDevice extends CudnnDevice {
              "maxCtasPerSM": %d, "maxThreadsPerBlock": 1024, "maxThreadsPerSM": %d,
              "pciDeviceId": 0, "isTccDriver": 0, "supportCoopLaunch": 1,
              "smClockRateKHz": 1500000, "memClockRateKHz": 2000000, "l2CacheSize": %d,
-             "totalGlobalMem": %d}"""
+             "totalGlobalMem": %d}\
+            """
                     .formatted(
                             name,
                             10 * computeCapability,
@@ -81,7 +82,9 @@ public final class AbsentDevice extends CudnnDevice {
         }
         Descriptor properties =
                 Descriptor.create(
-                        cudnn, CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, "properties of " + model.name());
+                        cudnn,
+                        CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR,
+                        "properties of " + model.name());
         try {
             properties.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, model.json()).finish();
             return new AbsentDevice(cudnn, model.computeCapability(), properties);
@@ -107,6 +110,11 @@ public final class AbsentDevice extends CudnnDevice {
     @Override
     void describePlan(Descriptor plan) {
         plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, properties);
+    }
+
+    @Override
+    void execute(Descriptor plan, Descriptor pack, String label) {
+        throw new IllegalStateException(label + " was planned for a device that is not there");
     }
 
     @Override

@@ -10,6 +10,9 @@ public final class Cudnn {
     /** 9.10.2: 9.10.0 and 9.10.1 compute wrong attention gradients, older ones lack too much. */
     public static final int OLDEST = 91002;
 
+    /** Statuses of one kind lie within a thousand. */
+    private static final int CATEGORY = 1000;
+
     private final CudnnSys sys;
     private final int version;
 
@@ -46,13 +49,26 @@ public final class Cudnn {
         }
     }
 
-    CudaException failed(String call, int status, String detail) {
-        return new CudaException.CallFailed(
-                new CudaException.Failure(
-                        call,
-                        status,
-                        sys.cudnnGetErrorString(status),
-                        detail + ": " + lastError()));
+    /** The same for a call that runs kernels: what they break stays broken. */
+    void checkExecution(String call, int status, String detail) {
+        if (status / CATEGORY * CATEGORY == CudnnConstants.CUDNN_STATUS_EXECUTION_FAILED) {
+            throw new CudaException.ContextLost(failure(call, status, detail));
+        }
+        check(call, status, detail);
+    }
+
+    private CudaException failed(String call, int status, String detail) {
+        CudaException.Failure failure = failure(call, status, detail);
+        return switch (status) {
+            case CudnnConstants.CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ->
+                    new CudaException.OutOfMemory(failure);
+            default -> new CudaException.CallFailed(failure);
+        };
+    }
+
+    private CudaException.Failure failure(String call, int status, String detail) {
+        return new CudaException.Failure(
+                call, status, sys.cudnnGetErrorString(status), detail + ": " + lastError());
     }
 
     /** Why the last call of this thread failed with this status. */

@@ -31,6 +31,8 @@ public abstract sealed class CudnnDevice implements AutoCloseable
 
     abstract void describePlan(Descriptor plan);
 
+    abstract void execute(Descriptor plan, Descriptor pack, String label);
+
     @Override
     public abstract void close();
 }

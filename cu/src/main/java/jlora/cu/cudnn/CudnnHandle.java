@@ -19,8 +19,7 @@ public final class CudnnHandle extends CudnnDevice {
     public static CudnnHandle open(Cudnn cudnn, DeviceInfo device, CudaStream stream) {
         long[] out = new long[1];
         cudnn.check("cudnnCreate", cudnn.sys().cudnnCreate(out), "on " + device.name());
-        CudnnHandle handle =
-                new CudnnHandle(cudnn, 10 * device.major() + device.minor(), out[0]);
+        CudnnHandle handle = new CudnnHandle(cudnn, 10 * device.major() + device.minor(), out[0]);
         try {
             cudnn.check(
                     "cudnnSetStream",
@@ -55,6 +54,14 @@ public final class CudnnHandle extends CudnnDevice {
     @Override
     void describePlan(Descriptor plan) {
         setHandle(plan, CudnnConstants.CUDNN_ATTR_EXECUTION_PLAN_HANDLE);
+    }
+
+    @Override
+    void execute(Descriptor plan, Descriptor pack, String label) {
+        cudnn().checkExecution(
+                        "cudnnBackendExecute",
+                        cudnn().sys().cudnnBackendExecute(handle(), plan.handle(), pack.handle()),
+                        label);
     }
 
     private void setHandle(Descriptor descriptor, int attribute) {

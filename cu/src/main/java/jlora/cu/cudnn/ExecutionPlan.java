@@ -55,6 +55,9 @@ final class ExecutionPlan implements AutoCloseable {
         }
     }
 
+    /** Of a workspace's address, in bytes. */
+    static final int WORKSPACE_ALIGNMENT = 256;
+
     private final OperationGraph graph;
     private final CudnnDevice device;
     private final List<Descriptor> owned = new ArrayList<>();
@@ -91,7 +94,7 @@ final class ExecutionPlan implements AutoCloseable {
         operations.finish();
         List<String> refusals = new ArrayList<>();
         List<Descriptor> configs =
-                choice.map(engine -> List.of(config(operations, engine)))
+                choice.map(engine -> config(operations, engine, refusals))
                         .orElseGet(() -> heuristic(operations, refusals));
         for (Descriptor config : configs) {
             Descriptor candidate = create(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "plan");
@@ -112,30 +115,32 @@ final class ExecutionPlan implements AutoCloseable {
                                 refusals.isEmpty() ? "" : ": " + String.join("; ", refusals)));
     }
 
-    private Descriptor config(Descriptor operations, EngineChoice choice) {
+    /** The engine with its settings, or nothing where this cuDNN or device does not have it. */
+    private List<Descriptor> config(
+            Descriptor operations, EngineChoice choice, List<String> refusals) {
         Descriptor engine =
                 create(CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine " + choice.engine())
                         .set(CUDNN_ATTR_ENGINE_OPERATION_GRAPH, operations)
                         .set(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, choice.engine());
         device.describeEngine(engine);
-        engine.finish();
+        if (!finished(engine, refusals)) {
+            return List.of();
+        }
         Descriptor[] knobs =
                 choice.knobs().entrySet().stream()
-                        .map(
-                                knob ->
-                                        create(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, "knob")
-                                                .set(
-                                                        CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE,
-                                                        CUDNN_TYPE_KNOB_TYPE,
-                                                        knob.getKey())
-                                                .set(
-                                                        CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE,
-                                                        knob.getValue().longValue())
-                                                .finish())
+                        .map(knob -> knob(knob.getKey(), knob.getValue()))
                         .toArray(Descriptor[]::new);
-        return create(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine " + choice.engine())
-                .set(CUDNN_ATTR_ENGINECFG_ENGINE, engine)
-                .set(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, knobs)
+        Descriptor config =
+                create(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine " + choice.engine())
+                        .set(CUDNN_ATTR_ENGINECFG_ENGINE, engine)
+                        .set(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, knobs);
+        return finished(config, refusals) ? List.of(config) : List.of();
+    }
+
+    private Descriptor knob(int type, long value) {
+        return create(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, "knob " + type)
+                .set(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, type)
+                .set(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, value)
                 .finish();
     }
 
@@ -176,8 +181,7 @@ final class ExecutionPlan implements AutoCloseable {
     }
 
     private Descriptor create(int type, String name) {
-        Descriptor descriptor =
-                Descriptor.create(cudnn(), type, graph.label() + ": " + name);
+        Descriptor descriptor = Descriptor.create(cudnn(), type, graph.label() + ": " + name);
         owned.add(descriptor);
         return descriptor;
     }
@@ -198,30 +202,35 @@ final class ExecutionPlan implements AutoCloseable {
 
     /** Starts the computation in the handle's stream. */
     void execute(Map<GraphTensor, Long> addresses, long workspace) {
-        if (!(device instanceof CudnnHandle handle)) {
-            throw new IllegalStateException(graph.label() + " was planned for an absent device");
+        try (Descriptor pack = pack(addresses, workspace)) {
+            device.execute(plan, pack, graph.label());
         }
-        if (workspaceBytes > 0 && workspace == 0) {
+    }
+
+    /** Addresses of all tensors, as an execution takes them. */
+    private Descriptor pack(Map<GraphTensor, Long> addresses, long workspace) {
+        graph.inMemory().forEach(tensor -> tensor.requireAddress(addresses.get(tensor)));
+        if (workspaceBytes > 0 && (workspace == 0 || workspace % WORKSPACE_ALIGNMENT != 0)) {
             throw new IllegalArgumentException(
-                    graph.label() + " needs " + workspaceBytes + " bytes of workspace");
+                    "%s needs %d bytes of workspace, got address 0x%x"
+                            .formatted(graph.label(), workspaceBytes, workspace));
         }
         Map<GraphTensor, Long> all = new LinkedHashMap<>(graph.values());
-        all.putAll(addresses);
-        long[] ids = all.keySet().stream().mapToLong(GraphTensor::id).toArray();
-        long[] pointers = all.values().stream().mapToLong(Long::longValue).toArray();
-        try (Descriptor pack =
-                Descriptor.create(
-                        cudnn(), CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, graph.label())) {
-            pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids)
-                    .setPointers(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, pointers)
+        graph.inMemory().forEach(tensor -> all.put(tensor, addresses.get(tensor)));
+        Descriptor pack =
+                Descriptor.create(cudnn(), CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, graph.label());
+        try {
+            return pack.set(
+                            CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS,
+                            all.keySet().stream().mapToLong(GraphTensor::id).toArray())
+                    .setPointers(
+                            CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                            all.values().stream().mapToLong(Long::longValue).toArray())
                     .setPointers(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, workspace)
                     .finish();
-            cudnn().check(
-                            "cudnnBackendExecute",
-                            cudnn().sys()
-                                    .cudnnBackendExecute(
-                                            handle.handle(), plan.handle(), pack.handle()),
-                            graph.label());
+        } catch (RuntimeException | Error e) {
+            pack.close();
+            throw e;
         }
     }
 

@@ -39,10 +39,8 @@ import static jlora.cu.sys.CudnnConstants.CUDNN_BACKEND_OPERATION_RESHAPE_DESCRI
 import static jlora.cu.sys.CudnnConstants.CUDNN_BACKEND_POINTWISE_DESCRIPTOR;
 import static jlora.cu.sys.CudnnConstants.CUDNN_BACKEND_REDUCTION_DESCRIPTOR;
 import static jlora.cu.sys.CudnnConstants.CUDNN_BACKEND_TENSOR_DESCRIPTOR;
-import static jlora.cu.sys.CudnnConstants.CUDNN_DATA_BFLOAT16;
 import static jlora.cu.sys.CudnnConstants.CUDNN_DATA_FLOAT;
 import static jlora.cu.sys.CudnnConstants.CUDNN_DATA_INT32;
-import static jlora.cu.sys.CudnnConstants.CUDNN_DATA_INT64;
 import static jlora.cu.sys.CudnnConstants.CUDNN_POINTWISE_BINARY_SELECT;
 import static jlora.cu.sys.CudnnConstants.CUDNN_POINTWISE_GEN_INDEX;
 import static jlora.cu.sys.CudnnConstants.CUDNN_TYPE_DATA_TYPE;
@@ -63,14 +61,12 @@ import java.util.Map;
  * and f32 unless said otherwise.
  */
 final class OperationGraph implements AutoCloseable {
-    /** Bytes: what the fast kernels load at once. Every address given to a plan has it. */
-    static final int ALIGNMENT = 16;
-
     private final Cudnn cudnn;
     private final String label;
     private final Arena arena = Arena.ofShared();
     private final List<Descriptor> owned = new ArrayList<>();
     private final List<Descriptor> operations = new ArrayList<>();
+    private final List<GraphTensor> inMemory = new ArrayList<>();
     private final Map<GraphTensor, Long> values = new LinkedHashMap<>();
     private long nextId = 1;
 
@@ -91,6 +87,11 @@ final class OperationGraph implements AutoCloseable {
         return operations;
     }
 
+    /** Tensors in device memory: an execution needs the address of each. */
+    List<GraphTensor> inMemory() {
+        return inMemory;
+    }
+
     /** Tensors passed by value, and where on the host their value lies. */
     Map<GraphTensor, Long> values() {
         return values;
@@ -98,7 +99,13 @@ final class OperationGraph implements AutoCloseable {
 
     /** A tensor in device memory. */
     GraphTensor device(String name, int dataType, long[] dims, long[] strides) {
-        return finish(name, dataType, dims, strides, describe(name, dataType, dims, strides));
+        return inMemory(
+                finish(name, dataType, dims, strides, describe(name, dataType, dims, strides)));
+    }
+
+    private GraphTensor inMemory(GraphTensor tensor) {
+        inMemory.add(tensor);
+        return tensor;
     }
 
     /**
@@ -109,7 +116,7 @@ final class OperationGraph implements AutoCloseable {
             String name, int dataType, long[] dims, long[] strides, GraphTensor offsets) {
         Descriptor descriptor = describe(name, dataType, dims, strides);
         descriptor.set(CUDNN_ATTR_TENSOR_RAGGED_OFFSET_DESC, offsets.descriptor());
-        return finish(name, dataType, dims, strides, descriptor);
+        return inMemory(finish(name, dataType, dims, strides, descriptor));
     }
 
     GraphTensor virtualRagged(
@@ -131,8 +138,7 @@ final class OperationGraph implements AutoCloseable {
     }
 
     GraphTensor value(String name, float value) {
-        return value(
-                name, CUDNN_DATA_FLOAT, arena.allocateFrom(ValueLayout.JAVA_FLOAT, value));
+        return value(name, CUDNN_DATA_FLOAT, arena.allocateFrom(ValueLayout.JAVA_FLOAT, value));
     }
 
     private GraphTensor value(String name, int dataType, MemorySegment host) {
@@ -150,14 +156,7 @@ final class OperationGraph implements AutoCloseable {
                 .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, dataType)
                 .set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims)
                 .set(CUDNN_ATTR_TENSOR_STRIDES, strides)
-                .set(
-                        CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT,
-                        dataType == CUDNN_DATA_BFLOAT16 ? (long) ALIGNMENT : alignment(dataType));
-    }
-
-    /** Rows of heads are loaded by 16 bytes; other tensors element by element. */
-    private static long alignment(int dataType) {
-        return dataType == CUDNN_DATA_INT64 ? Long.BYTES : Integer.BYTES;
+                .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, GraphTensor.alignment(dataType));
     }
 
     private GraphTensor finish(
@@ -184,12 +183,9 @@ final class OperationGraph implements AutoCloseable {
                         .set(CUDNN_ATTR_OPERATION_MATMUL_BDESC, b.descriptor())
                         .set(CUDNN_ATTR_OPERATION_MATMUL_CDESC, c.descriptor())
                         .set(CUDNN_ATTR_OPERATION_MATMUL_DESC, product);
-        setIfPresent(
-                operation, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, extent.rows());
-        setIfPresent(
-                operation, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, extent.columns());
-        setIfPresent(
-                operation, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, extent.depth());
+        setIfPresent(operation, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, extent.rows());
+        setIfPresent(operation, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, extent.columns());
+        setIfPresent(operation, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, extent.depth());
         operations.add(operation.finish());
     }
 
@@ -224,11 +220,9 @@ final class OperationGraph implements AutoCloseable {
     }
 
     /** condition ? x : otherwise. */
-    GraphTensor select(
-            String name, GraphTensor x, GraphTensor otherwise, GraphTensor condition) {
+    GraphTensor select(String name, GraphTensor x, GraphTensor otherwise, GraphTensor condition) {
         GraphTensor y = virtualLike(name, CUDNN_DATA_FLOAT, x);
-        pointwise(
-                CUDNN_POINTWISE_BINARY_SELECT, CUDNN_DATA_FLOAT, x, otherwise, condition, y);
+        pointwise(CUDNN_POINTWISE_BINARY_SELECT, CUDNN_DATA_FLOAT, x, otherwise, condition, y);
         return y;
     }
 
@@ -241,10 +235,7 @@ final class OperationGraph implements AutoCloseable {
                                 CUDNN_ATTR_POINTWISE_MODE,
                                 CUDNN_TYPE_POINTWISE_MODE,
                                 CUDNN_POINTWISE_GEN_INDEX)
-                        .set(
-                                CUDNN_ATTR_POINTWISE_MATH_PREC,
-                                CUDNN_TYPE_DATA_TYPE,
-                                CUDNN_DATA_INT32)
+                        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_INT32)
                         .set(CUDNN_ATTR_POINTWISE_AXIS, (long) axis)
                         .finish();
         pointwise(pointwise, like, null, null, y);
@@ -282,10 +273,7 @@ final class OperationGraph implements AutoCloseable {
                                 CUDNN_ATTR_REDUCTION_OPERATOR,
                                 CUDNN_TYPE_REDUCTION_OPERATOR_TYPE,
                                 operator)
-                        .set(
-                                CUDNN_ATTR_REDUCTION_COMP_TYPE,
-                                CUDNN_TYPE_DATA_TYPE,
-                                CUDNN_DATA_FLOAT)
+                        .set(CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
                         .finish();
         operations.add(
                 create(CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, name)

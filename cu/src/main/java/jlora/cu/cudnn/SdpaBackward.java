@@ -33,8 +33,6 @@ import java.util.Optional;
  * not written.
  */
 public final class SdpaBackward implements AutoCloseable {
-    private static final int WORKSPACE_ALIGNMENT = 256;
-
     /** What one pass covers. */
     private record Pass(int sequences, int heads) {
         /** Less than this no plan needs: dS of Hopper, unsummed dK and dV, rowsum. */
@@ -75,8 +73,7 @@ public final class SdpaBackward implements AutoCloseable {
         int heads = pass.heads();
         int kvHeads = heads / shape.group();
         SdpaGraph sdpa =
-                new SdpaGraph(
-                        device.cudnn(), shape + ", backward", shape, pass.sequences(), heads);
+                new SdpaGraph(device.cudnn(), shape + ", backward", shape, pass.sequences(), heads);
         try {
             lengths = sdpa.lengths;
             qkvOffsets = sdpa.offsets("qkv");
@@ -122,8 +119,7 @@ public final class SdpaBackward implements AutoCloseable {
         graph.mapInto(rowSum, CUDNN_POINTWISE_MUL, summed, graph.value("one", 1));
 
         GraphTensor below =
-                graph.map(
-                        "below", CUDNN_POINTWISE_SUB, sdpa.scaledScores(q, kTransposed), lse);
+                graph.map("below", CUDNN_POINTWISE_SUB, sdpa.scaledScores(q, kTransposed), lse);
         GraphTensor p = graph.map("p", CUDNN_POINTWISE_EXP, sdpa.maskBand(below));
         productOverGroup(sdpa, transposed(sdpa, p), dOut, dV);
 
@@ -159,8 +155,7 @@ public final class SdpaBackward implements AutoCloseable {
     }
 
     /** into = a·b, summed over the query heads of each kv head. */
-    private void productOverGroup(
-            SdpaGraph sdpa, GraphTensor a, GraphTensor b, GraphTensor into) {
+    private void productOverGroup(SdpaGraph sdpa, GraphTensor a, GraphTensor b, GraphTensor into) {
         if (shape.group() == 1) {
             sdpa.graph.matmul(a, b, into, sdpa.rowExtent());
             return;
@@ -258,14 +253,12 @@ public final class SdpaBackward implements AutoCloseable {
 
     /** Device memory that an execution writes in, aligned to 256 bytes. */
     public long workspaceBytes() {
-        return planBytes()
-                + (long) pass.sequences() * pass.heads() * shape.longest() * Float.BYTES;
+        return planBytes() + (long) pass.sequences() * pass.heads() * shape.longest() * Float.BYTES;
     }
 
     private long planBytes() {
-        return (plan.workspaceBytes() + WORKSPACE_ALIGNMENT - 1)
-                / WORKSPACE_ALIGNMENT
-                * WORKSPACE_ALIGNMENT;
+        long unit = ExecutionPlan.WORKSPACE_ALIGNMENT;
+        return (plan.workspaceBytes() + unit - 1) / unit * unit;
     }
 
     /**

@@ -36,8 +36,7 @@ public final class SdpaForward implements AutoCloseable {
         int heads = shape.heads();
         int kvHeads = shape.kvHeads();
         SdpaGraph sdpa =
-                new SdpaGraph(
-                        device.cudnn(), shape + ", forward", shape, shape.sequences(), heads);
+                new SdpaGraph(device.cudnn(), shape + ", forward", shape, shape.sequences(), heads);
         try {
             lengths = sdpa.lengths;
             qkvOffsets = sdpa.offsets("qkv");
@@ -73,7 +72,8 @@ public final class SdpaForward implements AutoCloseable {
     }
 
     /**
-     * Compiles the kernel, for a second or so; the same arguments give the same kernel in every run.
+     * Compiles the kernel, for a second or so; the same arguments give the same kernel in every
+     * run.
      *
      * @throws UnsupportedByCudnnException when this cuDNN has none for this device and shape
      */
@@ -99,6 +99,11 @@ public final class SdpaForward implements AutoCloseable {
             long lseAddress,
             SdpaSequences sequences,
             long workspaceAddress) {
+        plan.execute(addresses(qkvAddress, outAddress, lseAddress, sequences), workspaceAddress);
+    }
+
+    private Map<GraphTensor, Long> addresses(
+            long qkvAddress, long outAddress, long lseAddress, SdpaSequences sequences) {
         Map<GraphTensor, Long> addresses = new HashMap<>();
         addresses.put(lengths, sequences.lengths());
         addresses.put(qkvOffsets, sequences.qkvOffsets());
@@ -109,7 +114,7 @@ public final class SdpaForward implements AutoCloseable {
         addresses.put(v, qkvAddress + shape.vColumn() * Short.BYTES);
         addresses.put(out, outAddress);
         addresses.put(lse, lseAddress);
-        plan.execute(addresses, workspaceAddress);
+        return addresses;
     }
 
     String description() {

@@ -155,8 +155,7 @@ final class SdpaGraph implements AutoCloseable {
         if (shape.causal()) {
             GraphTensor row = graph.index("causal row", masked, 2);
             GraphTensor column = graph.index("causal column", masked, 3);
-            masked =
-                    keep("causal", masked, compare("past", CUDNN_POINTWISE_CMP_GE, row, column));
+            masked = keep("causal", masked, compare("past", CUDNN_POINTWISE_CMP_GE, row, column));
         }
         if (shape.window() > 0) {
             GraphTensor row = graph.index("window row", masked, 2);

@@ -10,8 +10,8 @@ package jlora.cu.cudnn;
  * offsets[j][i]  = (i64) cu[i] * stride[j]     i64, i in 0..S
  * </pre>
  *
- * with the strides, in elements, of qkv, out, lse (the number of heads), dOut and dQkv. Forward does
- * not read the last two. Addresses are aligned to 16 bytes.
+ * with the strides, in elements, of qkv, out, lse (the number of heads), dOut and dQkv. Forward
+ * does not read the last two. Addresses are aligned to 16 bytes.
  */
 public record SdpaSequences(
         long lengths,

@@ -43,7 +43,7 @@ public record SdpaShape(
 
     /** Rows must keep every head at the alignment of the fast kernels. */
     static void requireRow(String name, long stride, long columns) {
-        if (stride < columns || stride % (OperationGraph.ALIGNMENT / Short.BYTES) != 0) {
+        if (stride < columns || stride % (GraphTensor.PACK / Short.BYTES) != 0) {
             throw new IllegalArgumentException(
                     name
                             + " rows "

@@ -5,6 +5,8 @@ public final class CudnnConstants {
     private CudnnConstants() {}
 
     public static final int CUDNN_STATUS_SUCCESS = 0;
+    public static final int CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED = 4004;
+    public static final int CUDNN_STATUS_EXECUTION_FAILED = 5000;
 
     public static final int CUDNN_DATA_FLOAT = 0;
     public static final int CUDNN_DATA_INT32 = 4;

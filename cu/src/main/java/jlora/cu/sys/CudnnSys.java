@@ -48,8 +48,7 @@ public final class CudnnSys {
         setStream = library.status("cudnnSetStream", LONG, LONG);
         createDescriptor = library.status("cudnnBackendCreateDescriptor", INT, POINTER);
         destroyDescriptor = library.status("cudnnBackendDestroyDescriptor", LONG);
-        setAttribute =
-                library.status("cudnnBackendSetAttribute", LONG, INT, INT, LONG, POINTER);
+        setAttribute = library.status("cudnnBackendSetAttribute", LONG, INT, INT, LONG, POINTER);
         getAttribute =
                 library.status("cudnnBackendGetAttribute", LONG, INT, INT, LONG, POINTER, POINTER);
         finish = library.status("cudnnBackendFinalize", LONG);
