@@ -42,6 +42,27 @@ public record AttentionCase(
             cases.add(of(shape(2, 1, 128, 0), List.of(35), 1, 5, dtype, Layout.DENSE));
             cases.add(of(shape(2, 1, 64, 40), List.of(150), 0, 0, dtype, Layout.DENSE));
         }
+        // What a kernel by tiles of tensor cores may get wrong: head sizes that fill its tiles and
+        // that do not, sequences that begin and end inside of them, groups of heads, windows
+        // narrower and wider than a tile, keys hidden at any place.
+        Layout dense = Layout.DENSE;
+        Layout padded = Layout.PADDED;
+        cases.add(of(shape(4, 4, 40, 0), List.of(65, 63, 1, 0, 3), 5, 0, BF16, dense));
+        cases.add(of(shape(4, 1, 80, 20), List.of(70, 9), 0, 0, BF16, padded));
+        cases.add(of(shape(2, 2, 96, 100), List.of(130, 31), 3, 0, BF16, dense));
+        cases.add(of(shape(8, 1, 128, 0), List.of(129, 64, 7), 2, 0, BF16, padded));
+        cases.add(of(shape(1, 1, 128, 64), List.of(5, 200), 0, 0, BF16, dense));
+        cases.add(of(shape(2, 1, 256, 0), List.of(66, 20), 1, 7, BF16, dense));
+        cases.add(of(shape(1, 1, 192, 30), List.of(70), 0, 0, BF16, dense));
+        cases.add(of(shape(4, 1, 64, 0), List.of(140, 33), 70, 3, BF16, dense));
+        cases.add(of(shape(2, 2, 64, 128), List.of(128, 128), 0, 0, BF16, dense));
+        cases.add(of(shape(1, 1, 64, 1), List.of(0, 0, 97, 0), 0, 2, BF16, dense));
+        // Beyond the tiles: heads wider than all of them, and a scale that turns the order around.
+        for (DType dtype : List.of(F32, BF16)) {
+            cases.add(of(shape(2, 1, 264, 0), List.of(9), 1, 0, dtype, dense));
+            AttentionShape turned = new AttentionShape(2, 1, 16, -0.25f, 0);
+            cases.add(of(turned, List.of(35), 0, 0, dtype, dense));
+        }
         // Scores far apart: the largest must be taken out before exponentials.
         AttentionShape sharp = new AttentionShape(2, 2, 8, 60, 0);
         cases.add(new AttentionCase(sharp, List.of(40), 0, 0, F32, Layout.DENSE));

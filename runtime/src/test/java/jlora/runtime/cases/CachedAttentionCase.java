@@ -62,6 +62,26 @@ public record CachedAttentionCase(
                             Layout.DENSE));
             cases.add(
                     of(shape(2, 2, 128, 0), List.of(33), List.of(3), 0, 40, dtype, Layout.PADDED));
+            // Long enough that a GPU divides the positions among blocks.
+            cases.add(
+                    of(
+                            shape(8, 1, 40, 0),
+                            List.of(300, 0),
+                            List.of(1, 2),
+                            1,
+                            320,
+                            dtype,
+                            Layout.DENSE));
+            cases.add(
+                    of(
+                            shape(2, 1, 16, 150),
+                            List.of(290, 10),
+                            List.of(1, 1),
+                            0,
+                            400,
+                            dtype,
+                            Layout.ODD));
+            cases.add(of(shape(1, 1, 264, 0), List.of(70), List.of(1), 0, 71, dtype, Layout.DENSE));
         }
         return cases;
     }
