@@ -10,6 +10,7 @@ import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.LowRankKernel;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
@@ -23,6 +24,7 @@ import jlora.runtime.kernel.SwigluKernel;
  */
 public record Kernels(
         LinearKernel linear,
+        LowRankKernel lowRank,
         EmbeddingKernel embedding,
         RmsNormKernel rmsNorm,
         LayerNormKernel layerNorm,

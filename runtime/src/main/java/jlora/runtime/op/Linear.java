@@ -1,5 +1,8 @@
 package jlora.runtime.op;
 
+import jlora.runtime.kernel.LowRankBorder;
+import jlora.runtime.kernel.LowRankBorder.Block;
+import jlora.runtime.kernel.LowRankBorder.Target;
 import jlora.runtime.plan.Gradients;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
@@ -21,8 +24,8 @@ import java.util.Optional;
  *   dA = dUᵀ·X,  dB = s·dYᵀ·U
  * </pre>
  *
- * With dropout, U sees masked inputs and W does not, so dX takes its low-rank term separately: dX =
- * dY·W + mask∘(dU·A).
+ * The thin products are those of {@link jlora.runtime.kernel.LowRankKernel}. With dropout, U sees
+ * masked inputs and W does not, so dX takes its low-rank term separately: dX = dY·W + mask∘(dU·A).
  */
 public final class Linear {
     private final Trace trace;
@@ -33,6 +36,7 @@ public final class Linear {
     private final Optional<Border> border;
     private final Optional<Tensor> adapterOfRow;
     private final Tensor rng;
+    private final Optional<LowRankBorder> low;
     private final boolean dropout;
 
     private Linear(
@@ -52,7 +56,10 @@ public final class Linear {
         this.border = border;
         this.adapterOfRow = adapterOfRow;
         this.rng = rng;
-        this.dropout = trace.training() && border.isPresent() && border.get().dropout();
+        this.low =
+                border.map(Border::lowRank)
+                        .map(all -> trace.training() ? all : all.withoutDropout());
+        this.dropout = low.isPresent() && low.get().drops();
     }
 
     /**
@@ -61,7 +68,7 @@ public final class Linear {
      * @param bias [1,N]
      * @param adapterOfRow i32 [1,T]: which adapter each token uses, where that is not the same for
      *     all
-     * @param rng the state of {@link jlora.runtime.kernel.DropoutKernel}
+     * @param rng the state of dropout, as {@link jlora.runtime.kernel.LowRankKernel} says
      * @return [T,N]
      */
     public static Tensor apply(
@@ -96,7 +103,7 @@ public final class Linear {
     private Tensor record() {
         long rank = border.map(Border::rank).orElse(0L);
         Tensor y = trace.activation(name, x.dtype(), x.rows(), weight.rows(), 0, rank);
-        border.ifPresent(this::recordLowRank);
+        low.ifPresent(this::recordLowRank);
         Tensor input = border.isPresent() ? x.columns(0, x.cols() + rank) : x;
         Tensor matrix = border.map(Border::weightAndB).orElse(weight);
         List<Tensor> reads = new ArrayList<>(List.of(input, matrix));
@@ -121,73 +128,26 @@ public final class Linear {
         return 2 * x.rows() * n * k;
     }
 
-    private void recordLowRank(Border low) {
-        Tensor u = x.columns(x.cols(), low.rank());
-        if (!dropout) {
-            trace.step(
-                    Step.of(
-                                    "linear.low_rank",
-                                    List.of(x, low.a()),
-                                    List.of(u),
-                                    k -> k.linear().forward(u, x, low.a(), Optional.empty()))
-                            .flops(product(low.rank(), x.cols()))
-                            .markCheap());
-        } else {
-            // Border columns that no block owns are multiplied by zero weights, but must not hold
-            // NaN.
-            long used = 0;
-            for (Border.Block block : low.blocks()) {
-                if (block.rankFrom() != used) {
-                    throw new IllegalStateException(
-                            name + ": blocks of the border are not adjacent");
-                }
-                used += block.a().rows();
-                Tensor masked = trace.workspace(name + ".dropout", x.dtype(), x.rows(), x.cols());
-                boolean last = used == low.blocks().stream().mapToLong(o -> o.a().rows()).sum();
-                long width = last ? low.rank() - block.rankFrom() : block.a().rows();
-                Tensor part = u.columns(block.rankFrom(), width);
-                Tensor a = low.a().rows(block.rankFrom(), width);
-                trace.step(
-                        Step.of(
-                                        "linear.low_rank",
-                                        List.of(x, a, rng),
-                                        List.of(masked, part),
-                                        k -> {
-                                            k.dropout()
-                                                    .forward(
-                                                            masked,
-                                                            x,
-                                                            block.dropout(),
-                                                            rng,
-                                                            block.stream());
-                                            k.linear().forward(part, masked, a, Optional.empty());
-                                        })
-                                .flops(product(width, x.cols()))
-                                .markCheap());
-            }
+    private void recordLowRank(LowRankBorder all) {
+        Tensor u = x.columns(x.cols(), all.rank());
+        List<Tensor> reads = new ArrayList<>(List.of(x, all.a()));
+        adapterOfRow.ifPresent(reads::add);
+        if (dropout) {
+            reads.add(rng);
         }
-        maskRows(low, u, trace::step);
-    }
-
-    /** Where tokens may use different adapters, each keeps the columns of its own. */
-    private void maskRows(Border low, Tensor u, java.util.function.Consumer<Step> record) {
-        adapterOfRow.ifPresent(
-                adapters -> {
-                    int[] adapterOfColumn = low.adapterOfColumn();
-                    record.accept(
-                            Step.of(
-                                            "row_mask",
-                                            List.of(u, adapters),
-                                            List.of(u),
-                                            k -> k.rowMask().apply(u, adapters, adapterOfColumn))
-                                    .markCheap());
-                });
+        trace.step(
+                Step.of(
+                                "low_rank.forward",
+                                reads,
+                                List.of(u),
+                                k -> k.lowRank().forward(u, x, all, adapterOfRow, rng))
+                        .flops(product(all.rank(), x.cols()))
+                        .markCheap());
     }
 
     private void backward(Gradients g, Tensor dy) {
-        border.ifPresent(low -> lowRankBackward(g, low, dy));
-        g.parameter(weight)
-                .ifPresent(d -> weightBackward(g, d, dy, x, 1, "linear.backward_weight"));
+        low.ifPresent(all -> lowRankBackward(g, all, dy));
+        g.parameter(weight).ifPresent(d -> weightBackward(g, d, dy));
         bias.flatMap(g::parameter)
                 .ifPresent(
                         d ->
@@ -202,116 +162,55 @@ public final class Linear {
         }
     }
 
-    private void weightBackward(
-            Gradients g, Grad into, Tensor dOut, Tensor in, float scale, String label) {
+    private void weightBackward(Gradients g, Grad into, Tensor dy) {
         g.step(
                 Step.of(
-                                label,
-                                List.of(dOut, in),
+                                "linear.backward_weight",
+                                List.of(dy, x),
                                 List.of(into.tensor()),
-                                k -> k.linear().backwardWeight(into, dOut, in, scale))
-                        .flops(2 * x.rows() * into.tensor().elements()));
+                                k -> k.linear().backwardWeight(into, dy, x, 1))
+                        .flops(product(weight.rows(), weight.cols())));
     }
 
-    private void lowRankBackward(Gradients g, Border low, Tensor dy) {
-        Tensor du = dy.columns(dy.cols(), low.rank());
+    private void lowRankBackward(Gradients g, LowRankBorder all, Tensor dy) {
+        Tensor du = dy.columns(dy.cols(), all.rank());
+        Tensor u = x.columns(x.cols(), all.rank());
+        List<Target> dA = new ArrayList<>();
+        List<Target> dB = new ArrayList<>();
+        for (Block block : all.blocks()) {
+            g.parameter(block.a()).ifPresent(d -> dA.add(new Target(block, d)));
+            g.parameter(block.b()).ifPresent(d -> dB.add(new Target(block, d)));
+        }
+        List<Tensor> reads = new ArrayList<>(List.of(dy, all.b()));
+        adapterOfRow.ifPresent(reads::add);
+        List<Tensor> writes = new ArrayList<>(List.of(du));
+        if (!dB.isEmpty()) {
+            reads.add(u);
+            dB.forEach(target -> writes.add(target.grad().tensor()));
+        }
+        long thin = all.blocks().stream().mapToLong(b -> product(b.out(), b.rank())).sum();
         g.step(
                 Step.of(
-                                "linear.backward_low_rank",
-                                List.of(dy, low.b()),
-                                List.of(du),
-                                k -> k.linear().backwardInput(Grad.overwrite(du), dy, low.b()))
-                        .flops(product(low.rank(), dy.cols())));
-        maskRows(low, du, g::step);
-        Tensor u = x.columns(x.cols(), low.rank());
-        for (Border.Block block : low.blocks()) {
-            g.parameter(block.b())
-                    .ifPresent(
-                            d -> {
-                                Tensor dyOfModule = dy.columns(block.outFrom(), block.b().rows());
-                                Tensor uOfBlock = u.columns(block.rankFrom(), block.b().cols());
-                                weightBackward(
-                                        g,
-                                        d,
-                                        dyOfModule,
-                                        uOfBlock,
-                                        block.scale(),
-                                        "linear.backward_lora_b");
-                            });
-        }
-        if (dropout) {
-            for (Border.Block block : low.blocks()) {
-                g.parameter(block.a()).ifPresent(d -> maskedBackwardA(g, d, block, du));
-            }
-        } else {
-            backwardA(g, low, du);
+                                "low_rank.backward_output",
+                                reads,
+                                writes,
+                                k -> k.lowRank().backwardOutput(du, dB, dy, u, all, adapterOfRow))
+                        .flops(thin + flops(dB)));
+        if (!dA.isEmpty()) {
+            g.step(
+                    Step.of(
+                                    "low_rank.backward_a",
+                                    dropout ? List.of(du, x, rng) : List.of(du, x),
+                                    dA.stream().map(target -> target.grad().tensor()).toList(),
+                                    k -> k.lowRank().backwardA(dA, du, x, rng))
+                            .flops(flops(dA)));
         }
     }
 
-    /**
-     * dA of adjacent blocks whose gradients are adjacent too (q, k and v are) is one product: X is
-     * read once.
-     */
-    private void backwardA(Gradients g, Border low, Tensor du) {
-        List<Border.Block> blocks = low.blocks();
-        for (int i = 0; i < blocks.size(); ) {
-            Optional<Grad> first = g.parameter(blocks.get(i).a());
-            if (first.isEmpty()) {
-                i++;
-                continue;
-            }
-            Tensor gradient = first.get().tensor();
-            long from = blocks.get(i).rankFrom();
-            long rows = gradient.rows();
-            for (i++; i < blocks.size(); i++) {
-                Optional<Grad> next = g.parameter(blocks.get(i).a());
-                if (next.isEmpty()
-                        || next.get().tensor().storage() != gradient.storage()
-                        || next.get().tensor().offset()
-                                != gradient.offset() + rows * gradient.cols()
-                        || blocks.get(i).rankFrom() != from + rows) {
-                    break;
-                }
-                rows += next.get().tensor().rows();
-            }
-            Tensor together =
-                    new Tensor(
-                            gradient.name(),
-                            gradient.storage(),
-                            DType.F32,
-                            rows,
-                            gradient.cols(),
-                            gradient.offset(),
-                            gradient.cols());
-            weightBackward(
-                    g,
-                    Grad.accumulate(together),
-                    du.columns(from, rows),
-                    x,
-                    1,
-                    "linear.backward_lora_a");
-        }
-    }
-
-    private void maskedBackwardA(Gradients g, Grad into, Border.Block block, Tensor du) {
-        Tensor masked = trace.workspace(name + ".dropout", x.dtype(), x.rows(), x.cols());
-        Tensor duOfBlock = du.columns(block.rankFrom(), block.a().rows());
-        g.step(
-                Step.of(
-                                "linear.backward_lora_a",
-                                List.of(duOfBlock, x, rng),
-                                List.of(masked, into.tensor()),
-                                k -> {
-                                    k.dropout()
-                                            .forward(
-                                                    masked,
-                                                    x,
-                                                    block.dropout(),
-                                                    rng,
-                                                    block.stream());
-                                    k.linear().backwardWeight(into, duOfBlock, masked, 1);
-                                })
-                        .flops(2 * x.rows() * into.tensor().elements()));
+    private long flops(List<Target> gradients) {
+        return gradients.stream()
+                .mapToLong(target -> 2 * x.rows() * target.grad().tensor().elements())
+                .sum();
     }
 
     private void inputBackward(Gradients g, Tensor dy) {
@@ -331,29 +230,18 @@ public final class Linear {
                                 k -> k.linear().backwardInput(dx, gradient, matrix))
                         .flops(product(matrix.rows(), matrix.cols())));
         if (dropout) {
-            border.get().blocks().forEach(block -> maskedBackwardInput(g, dx.tensor(), block, dy));
+            maskedInputBackward(g, dx.tensor(), low.get(), dy);
         }
     }
 
-    private void maskedBackwardInput(Gradients g, Tensor dx, Border.Block block, Tensor dy) {
-        Tensor lowRank = trace.workspace(name + ".dropout", x.dtype(), x.rows(), x.cols());
-        Tensor du = dy.columns(dy.cols() + block.rankFrom(), block.a().rows());
+    private void maskedInputBackward(Gradients g, Tensor dx, LowRankBorder all, Tensor dy) {
+        Tensor du = dy.columns(dy.cols(), all.rank());
         g.step(
                 Step.of(
-                                "linear.backward_input_dropout",
-                                List.of(du, block.a(), rng, dx),
-                                List.of(lowRank, dx),
-                                k -> {
-                                    k.linear()
-                                            .backwardInput(Grad.overwrite(lowRank), du, block.a());
-                                    k.dropout()
-                                            .backward(
-                                                    Grad.accumulate(dx),
-                                                    lowRank,
-                                                    block.dropout(),
-                                                    rng,
-                                                    block.stream());
-                                })
-                        .flops(product(block.a().rows(), x.cols())));
+                                "low_rank.backward_input_dropout",
+                                List.of(du, all.a(), rng, dx),
+                                List.of(dx),
+                                k -> k.lowRank().backwardInputDropout(dx, du, all, rng))
+                        .flops(product(all.rank(), x.cols())));
     }
 }

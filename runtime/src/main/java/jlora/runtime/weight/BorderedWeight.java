@@ -1,5 +1,6 @@
 package jlora.runtime.weight;
 
+import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.op.Border;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
@@ -118,10 +119,10 @@ public final class BorderedWeight {
         if (rank > 0) {
             Tensor a = buffer.rows(rows, rank);
             Tensor b = weight.columns(cols, rank);
-            List<Border.Block> views = new ArrayList<>();
+            List<LowRankBorder.Block> views = new ArrayList<>();
             for (Block block : blocks) {
                 views.add(
-                        new Border.Block(
+                        new LowRankBorder.Block(
                                 a.rows(block.rankFrom, block.rank),
                                 b.rows(block.outFrom, block.out)
                                         .columns(block.rankFrom, block.rank),
@@ -132,7 +133,12 @@ public final class BorderedWeight {
                                 block.dropout,
                                 block.stream));
             }
-            border = Optional.of(new Border(a, b, weight.columns(0, cols + rank), buffer, views));
+            border =
+                    Optional.of(
+                            new Border(
+                                    new LowRankBorder(a, b, views),
+                                    weight.columns(0, cols + rank),
+                                    buffer));
         }
     }
 

@@ -11,6 +11,7 @@ import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.kernel.LinearCrossEntropyKernel;
 import jlora.runtime.kernel.LinearKernel;
+import jlora.runtime.kernel.LowRankKernel;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RmsNormKernel;
@@ -24,6 +25,8 @@ import java.util.List;
 public final class OpStems {
     public static final OpStem<LinearKernel> LINEAR =
             new OpStem<>("linear", Kernels::linear, LinearCase::all, LinearCase::speed);
+    public static final OpStem<LowRankKernel> LOW_RANK =
+            new OpStem<>("low_rank", Kernels::lowRank, LowRankCase::all, LowRankCase::speed);
     public static final OpStem<EmbeddingKernel> EMBEDDING =
             new OpStem<>("embedding", Kernels::embedding, EmbeddingCase::all, EmbeddingCase::speed);
     public static final OpStem<RmsNormKernel> RMS_NORM =
@@ -67,6 +70,7 @@ public final class OpStems {
     public static final List<OpStem<?>> ALL =
             List.of(
                     LINEAR,
+                    LOW_RANK,
                     EMBEDDING,
                     RMS_NORM,
                     LAYER_NORM,

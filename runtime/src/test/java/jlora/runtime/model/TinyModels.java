@@ -5,8 +5,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import jlora.runtime.adapter.lora.LoraSpec;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.io.Json;
+import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.nn.Linear;
-import jlora.runtime.op.Border;
 import jlora.runtime.tensor.Bf16;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
@@ -66,7 +66,7 @@ public final class TinyModels {
     public static void fillBorders(Backend backend, Model model, double deviation, long seed) {
         Random random = new Random(seed);
         for (Linear linear : model.linears()) {
-            for (Border.Block block :
+            for (LowRankBorder.Block block :
                     linear.weight().border().stream().flatMap(b -> b.blocks().stream()).toList()) {
                 fill(backend, block.a(), deviation, random);
                 fill(backend, block.b(), deviation, random);

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.reference.ReferenceBackend;
+import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.plan.Recompute;
 import jlora.runtime.plan.Trace;
@@ -179,7 +180,7 @@ class LoraDropoutTest {
                 float published =
                         weight.border().orElseThrow().blocks().stream()
                                 .filter(block -> block.b() == value)
-                                .map(Border.Block::scale)
+                                .map(LowRankBorder.Block::scale)
                                 .findFirst()
                                 .orElse(1f);
                 for (int i = 0; i < along.length; i++) {

@@ -1,9 +1,9 @@
 package jlora.runtime.adapter.lora;
 
 import jlora.runtime.backend.Backend;
+import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.model.Model;
 import jlora.runtime.nn.Linear;
-import jlora.runtime.op.Border;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.HostValues;
 import jlora.runtime.weight.Parameter;
@@ -53,7 +53,7 @@ public final class LoraAdapter {
         }
 
         /** The views of the border that products read; after the weights are sealed. */
-        public Border.Block border() {
+        public LowRankBorder.Block border() {
             return linear.weight().border().orElseThrow().blocks().get(block);
         }
 
@@ -74,7 +74,7 @@ public final class LoraAdapter {
 
         private List<Parameter> parameters() {
             if (parameters.isEmpty()) {
-                Border.Block border = border();
+                LowRankBorder.Block border = border();
                 parameters.add(new Parameter(module + ".lora_A", border.a(), 1, true, adapter));
                 parameters.add(
                         new Parameter(
@@ -201,7 +201,7 @@ public final class LoraAdapter {
                     "adapter '" + name + "' has no modules " + open.keySet());
         }
         for (Module m : modules) {
-            Border.Block border = m.border();
+            LowRankBorder.Block border = m.border();
             LoraFactors factors = values.getOrDefault(m.module, LoraFactors.NONE);
             int rank = (int) border.a().rows();
             HostValues.write(

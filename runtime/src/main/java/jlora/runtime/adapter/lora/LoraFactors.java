@@ -1,6 +1,6 @@
 package jlora.runtime.adapter.lora;
 
-import jlora.runtime.op.Border;
+import jlora.runtime.kernel.LowRankBorder;
 
 import java.util.Arrays;
 
@@ -17,7 +17,7 @@ public record LoraFactors(int rank, float scale, float[] a, float[] b) {
     /**
      * Fails when the factors are not for this module, or of a higher rank than its border holds.
      */
-    void requireFit(String module, Border.Block border) {
+    void requireFit(String module, LowRankBorder.Block border) {
         long in = border.a().cols();
         long out = border.b().rows();
         if (rank < 1

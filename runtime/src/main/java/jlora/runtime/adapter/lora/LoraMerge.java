@@ -4,10 +4,10 @@ import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.model.Model;
 import jlora.runtime.nn.Linear;
-import jlora.runtime.op.Border;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.HostValues;
 
@@ -25,7 +25,11 @@ import java.util.Optional;
  */
 public final class LoraMerge implements AutoCloseable {
     /** One module's rows of a weight, its factors, and its record. */
-    record Part(LoraAdapter.Module module, Tensor w, Border.Block border, Correction correction) {}
+    record Part(
+            LoraAdapter.Module module,
+            Tensor w,
+            LowRankBorder.Block border,
+            Correction correction) {}
 
     private enum State {
         MERGED,
@@ -77,7 +81,7 @@ public final class LoraMerge implements AutoCloseable {
     /** Everything that can fail, before a weight changes. */
     private void prepare() {
         for (LoraAdapter.Module module : adapter.modules()) {
-            Border.Block border = module.border();
+            LowRankBorder.Block border = module.border();
             Tensor w = module.weight();
             Correction correction =
                     kernel().prepare(w, border.a(), border.b())

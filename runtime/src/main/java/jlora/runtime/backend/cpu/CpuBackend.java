@@ -14,15 +14,18 @@ public final class CpuBackend extends HostBackend {
     private final CpuOptions options;
     private final Products products;
     private final CpuPool pool;
+    private final CpuLowRank lowRank;
     private final Kernels kernels;
 
     public CpuBackend(CpuOptions options) {
         this.options = options;
         this.products = options.products().open();
         this.pool = new CpuPool(options.threads());
+        this.lowRank = new CpuLowRank(pool, products);
         this.kernels =
                 new Kernels(
                         new CpuLinear(pool, products),
+                        lowRank,
                         new CpuEmbedding(pool),
                         new CpuRmsNorm(pool),
                         new CpuLayerNorm(pool),
@@ -70,6 +73,7 @@ public final class CpuBackend extends HostBackend {
 
     @Override
     public void close() {
+        lowRank.close();
         pool.close();
         products.close();
     }

@@ -80,6 +80,7 @@ public final class CudaBackend implements Backend {
             this.kernels =
                     new Kernels(
                             new CudaLinear(launches, products),
+                            new CudaLowRank(launches),
                             new CudaEmbedding(launches),
                             new CudaRmsNorm(launches),
                             new CudaLayerNorm(launches),

@@ -11,6 +11,7 @@ public final class ReferenceBackend extends HostBackend {
     private final Kernels kernels =
             new Kernels(
                     new ReferenceLinear(),
+                    new ReferenceLowRank(),
                     new ReferenceEmbedding(),
                     new ReferenceRmsNorm(),
                     new ReferenceLayerNorm(),
