@@ -14,21 +14,23 @@ public final class KernelArgs {
 
     private static final int SLOT = 8;
 
+    /** Bytes of structures, all of a launch together; the driver's own limit for all arguments. */
+    private static final int STRUCTURES = 4096;
+
     private final MemorySegment values;
     private final MemorySegment pointers;
     private final int[] sizes = new int[MOST];
     private int count;
+    private long structures;
 
     KernelArgs(Arena arena) {
-        values = arena.allocate((long) MOST * SLOT, SLOT);
+        values = arena.allocate((long) MOST * SLOT + STRUCTURES, SLOT);
         pointers = arena.allocate(ValueLayout.ADDRESS, MOST);
-        for (int i = 0; i < MOST; i++) {
-            pointers.setAtIndex(ValueLayout.ADDRESS, i, values.asSlice((long) i * SLOT));
-        }
     }
 
     KernelArgs reset() {
         count = 0;
+        structures = 0;
         return this;
     }
 
@@ -57,12 +59,33 @@ public final class KernelArgs {
         return this;
     }
 
+    /** A plain structure by value, as the kernel's compiler lays it out. */
+    public KernelArgs structure(MemorySegment bytes) {
+        long size = bytes.byteSize();
+        if (structures + size > STRUCTURES) {
+            throw new IllegalStateException(
+                    size + " more bytes of structures, there are " + STRUCTURES);
+        }
+        long at = (long) MOST * SLOT + structures;
+        MemorySegment.copy(bytes, 0, values, at, size);
+        structures += (size + SLOT - 1) / SLOT * SLOT;
+        add(Math.toIntExact(size), at);
+        return this;
+    }
+
     private long slot(int bytes) {
+        long at = (long) count * SLOT;
+        add(bytes, at);
+        return at;
+    }
+
+    private void add(int bytes, long at) {
         if (count == MOST) {
             throw new IllegalStateException("more than " + MOST + " kernel arguments");
         }
         sizes[count] = bytes;
-        return (long) count++ * SLOT;
+        pointers.setAtIndex(ValueLayout.ADDRESS, count, values.asSlice(at));
+        count++;
     }
 
     int count() {

@@ -10,6 +10,7 @@ import jlora.cu.driver.LaunchShape;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
+import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
 
@@ -145,6 +146,12 @@ final class CudaKernels implements AutoCloseable {
 
         Call f64(double value) {
             args.f64(value);
+            return this;
+        }
+
+        /** A plain structure by value. */
+        Call structure(MemorySegment bytes) {
+            args.structure(bytes);
             return this;
         }
 
