@@ -29,13 +29,14 @@ public final class Backends {
     }
 
     /**
-     * @param note hears why {@code device: auto} does not take a GPU whose driver is installed
+     * @param note hears why {@code device: auto} does not take a GPU whose driver is installed, and
+     *     what keeps a GPU from its best
      */
     public static Backend open(RunConfig config, Consumer<String> note) {
         return switch (config.model().device()) {
             case "cpu" -> cpu(config);
             case "auto" -> automatic(config, note);
-            default -> requested(config);
+            default -> requested(config, note);
         };
     }
 
@@ -44,12 +45,12 @@ public final class Backends {
         return new CpuBackend(new CpuOptions(threads(config), ProductLibrary.of(products)));
     }
 
-    private static Backend requested(RunConfig config) {
+    private static Backend requested(RunConfig config, Consumer<String> note) {
         String device = config.model().device();
         int ordinal =
                 device.equals(CUDA) ? 0 : Integer.parseInt(device.substring(CUDA.length() + 1));
         try {
-            return cuda(config, CudaLibraries.find(), ordinal);
+            return cuda(config, CudaLibraries.find(), ordinal, note);
         } catch (JloraException e) {
             String place = config.place("device").map(p -> p + ": ").orElse("");
             throw new JloraException(
@@ -64,7 +65,7 @@ public final class Backends {
             return cpu(config);
         }
         try {
-            return cuda(config, libraries, 0);
+            return cuda(config, libraries, 0, note);
         } catch (JloraException e) {
             if (e.exitCode() != ExitCode.USAGE) {
                 throw e;
@@ -74,8 +75,11 @@ public final class Backends {
         }
     }
 
-    private static Backend cuda(RunConfig config, CudaLibraries libraries, int ordinal) {
-        return new CudaBackend(libraries, ordinal, config.model().cudaBinding());
+    private static Backend cuda(
+            RunConfig config, CudaLibraries libraries, int ordinal, Consumer<String> note) {
+        CudaBackend backend = new CudaBackend(libraries, ordinal, config.model().cudaBinding());
+        backend.notes().forEach(note);
+        return backend;
     }
 
     /** What a plan may take of an opened backend: no more than the configuration grants. */

@@ -52,6 +52,9 @@ final class AlgorithmChoice implements AutoCloseable {
         this.products = products;
         this.cache = cache;
         this.stream = stream;
+        if (!cache.writable()) {
+            notes.add(unwritable());
+        }
         try {
             this.timer = owned.own(new EventTimer(context, stream));
             this.timing = owned.own(context.allocate("results of timed products", TIMING_BYTES));
@@ -103,7 +106,6 @@ final class AlgorithmChoice implements AutoCloseable {
             return first;
         }
         if (!cache.writable()) {
-            notes.add(unwritable());
             return first;
         }
         MatmulAlgorithm fastest =
@@ -119,8 +121,9 @@ final class AlgorithmChoice implements AutoCloseable {
 
     private String unwritable() {
         return cache.file()
-                + " cannot be written, so algorithms of matrix products are not timed; set"
-                + " JLORA_CACHE_DIR to a folder that can be written";
+                + " cannot be written, so the algorithms of matrix products are the library's first"
+                + " proposals and not the fastest; set JLORA_CACHE_DIR to a folder that can be"
+                + " written";
     }
 
     private MatmulAlgorithm fastest(

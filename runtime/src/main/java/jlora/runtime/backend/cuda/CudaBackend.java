@@ -4,7 +4,6 @@ import jlora.cu.CudaLibraries;
 import jlora.cu.MissingLibraryException;
 import jlora.cu.cublas.MatmulApi;
 import jlora.cu.driver.CudaContext;
-import jlora.cu.driver.CudaEvent;
 import jlora.cu.driver.CudaStream;
 import jlora.cu.driver.DeviceBuffer;
 import jlora.cu.driver.DeviceInfo;
@@ -122,6 +121,11 @@ public final class CudaBackend implements Backend {
         return products;
     }
 
+    /** What a user may want to know of this run on the device. */
+    public List<String> notes() {
+        return products.notes();
+    }
+
     @Override
     public String describe() {
         DeviceInfo device = context.device();
@@ -202,13 +206,8 @@ public final class CudaBackend implements Backend {
 
     @Override
     public double milliseconds(Runnable work) {
-        try (CudaEvent start = context.event("start");
-                CudaEvent end = context.event("end")) {
-            stream.record(start);
-            work.run();
-            stream.record(end);
-            end.synchronize();
-            return end.millisecondsSince(start);
+        try (EventTimer timer = new EventTimer(context, stream)) {
+            return timer.milliseconds(1, work);
         }
     }
 
