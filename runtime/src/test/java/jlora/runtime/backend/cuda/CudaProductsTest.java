@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import jlora.cu.cublas.MatmulAlgorithm;
 import jlora.cu.cublas.MatmulShape;
 import jlora.cu.driver.DeviceInfo;
+import jlora.runtime.backend.ProductTiming;
 import jlora.runtime.backend.Routine;
 import jlora.runtime.cases.Conformance;
 import jlora.runtime.cases.OpStems;
@@ -266,6 +267,17 @@ class CudaProductsTest {
                 assertArrayEquals(captured, run.results());
                 assertEquals(0, run.backend.products().timed());
             }
+        }
+    }
+
+    @Test
+    void productsAreTimedOnTheDevice() {
+        try (CudaBackend backend = emulator.backend(cache)) {
+            for (ProductTiming.Product product : ProductTiming.Product.values()) {
+                ProductTiming.Shape shape = new ProductTiming.Shape(8, 16, 24, 8, DType.BF16);
+                assertTrue(ProductTiming.measure(backend, shape, product).milliseconds() > 0);
+            }
+            assertEquals(3, backend.products().timed());
         }
     }
 
