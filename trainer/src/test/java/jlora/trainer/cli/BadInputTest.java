@@ -387,7 +387,7 @@ class BadInputTest {
                 "--lora_target_modules qq_proj|qq_proj",
                 "--lora_target_modules=lm_head|lm_head",
                 "--lora_rank_pattern={q_proj: 0}|lora_rank_pattern.q_proj is 0",
-                "--device cuda|device is cuda, but this build of jlora has no CUDA backend; set",
+                "--device cuda:999|command line: device is cuda:999, but",
                 "--device tpu|device is 'tpu', but must be auto, cpu, cuda or cuda:N",
                 "--eval_split 0.5|eval_split and eval_datasets are both given",
                 "--method=full --lora_r=4|lora_r has no effect with method full",

@@ -25,7 +25,7 @@ import java.util.stream.Stream;
  * The stand-in CUDA libraries that native-kernels builds with g++, and the controls they offer to
  * tests. One per process: the libraries stay loaded.
  */
-final class Emulator {
+public final class Emulator {
     private static final int MESSAGE_BYTES = 2048;
 
     private final CudaLibraries libraries;
@@ -60,7 +60,7 @@ final class Emulator {
     }
 
     /** The emulator of this build; the test is skipped, with the reason, where there is none. */
-    static Emulator open() {
+    public static Emulator open() {
         Path folder = folder("emulator");
         Assumptions.assumeTrue(
                 Files.exists(folder.resolve("libcuda.so.1")),
@@ -69,7 +69,7 @@ final class Emulator {
     }
 
     /** Where native-kernels builds a flavour, whether it has been built or not. */
-    static Path folder(String flavour) {
+    public static Path folder(String flavour) {
         Path start = Path.of("").toAbsolutePath();
         for (Path root = start; root != null; root = root.getParent()) {
             Path module = root.resolve("native-kernels");
@@ -81,7 +81,7 @@ final class Emulator {
     }
 
     /** What the build of a flavour says of itself. */
-    static String built(Path folder) {
+    public static String built(Path folder) {
         return property(folder, "built", "native-kernels/build-emulator.sh has not run");
     }
 
@@ -99,17 +99,17 @@ final class Emulator {
         return properties.getProperty(name, otherwise);
     }
 
-    CudaLibraries libraries() {
+    public CudaLibraries libraries() {
         return libraries;
     }
 
     /** With a cache of its own, which is thrown away. */
-    CudaBackend backend() {
+    public CudaBackend backend() {
         return backend(cache());
     }
 
     /** With the cache that another backend may have left something in. */
-    CudaBackend backend(Path cache) {
+    public CudaBackend backend(Path cache) {
         return new CudaBackend(libraries, 0, CudaBinding.PANAMA, cache);
     }
 
@@ -135,7 +135,7 @@ final class Emulator {
     }
 
     /** Threads and blocks run from the last to the first. */
-    void reverse(boolean reversed) {
+    public void reverse(boolean reversed) {
         call(setReversed, reversed ? 1 : 0);
     }
 
@@ -143,38 +143,38 @@ final class Emulator {
      * Fails the n-th next call (1 is the next) of a driver or library function, or of any function
      * when the name is empty; n = 0 takes it back.
      */
-    void fail(String function, long n, int code) {
+    public void fail(String function, long n, int code) {
         try (Arena arena = Arena.ofConfined()) {
             call(fail, arena.allocateFrom(function), n, code);
         }
     }
 
     /** Calls since the last reset of one function, or of all when the name is empty. */
-    long calls(String function) {
+    public long calls(String function) {
         try (Arena arena = Arena.ofConfined()) {
             return (long) call(calls, arena.allocateFrom(function));
         }
     }
 
-    void resetCalls() {
+    public void resetCalls() {
         call(resetCalls);
     }
 
     /** From now on every call that needs a context gives this code. */
-    void loseDevice(int code) {
+    public void loseDevice(int code) {
         call(loseDevice, code);
     }
 
-    void restoreDevice() {
+    public void restoreDevice() {
         call(restoreDevice);
     }
 
-    long launches() {
+    public long launches() {
         return live("launches");
     }
 
     /** What is allocated at this moment; two of these are equal when nothing leaked in between. */
-    Live live() {
+    public Live live() {
         return new Live(
                 live("live_allocations"),
                 live("live_bytes"),
@@ -187,7 +187,7 @@ final class Emulator {
     }
 
     /** What the process holds; objects are the handles and descriptors of cuBLASLt and NVML. */
-    record Live(
+    public record Live(
             long allocations,
             long bytes,
             long streams,
@@ -198,12 +198,12 @@ final class Emulator {
             long objects) {}
 
     /** What overwrote the guard words around device allocations; empty when nothing did. */
-    String brokenGuards() {
+    public String brokenGuards() {
         return message(checkGuards);
     }
 
     /** The kernel, block and thread that lost the device; empty when it is not lost. */
-    String lastFault() {
+    public String lastFault() {
         return message(lastFault);
     }
 
