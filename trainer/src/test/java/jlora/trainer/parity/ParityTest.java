@@ -12,6 +12,7 @@ import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
 import jlora.runtime.backend.cpu.reference.ReferenceBackend;
+import jlora.runtime.backend.cuda.Emulator;
 import jlora.runtime.io.Json;
 import jlora.runtime.io.SafetensorsEntry;
 import jlora.runtime.io.SafetensorsFile;
@@ -92,6 +93,14 @@ class ParityTest {
         }
     }
 
+    @ParameterizedTest
+    @MethodSource("cases")
+    void trainsAsPeftDoesOnCuda(String name) {
+        try (Backend backend = Emulator.open().backend()) {
+            check(name, backend);
+        }
+    }
+
     private static void check(String name, Backend backend) {
         Path folder = CASES.resolve(name);
         RunConfig config =
@@ -111,8 +120,11 @@ class ParityTest {
             job.train(history);
             assertSteps(expected.get("steps"), history.steps());
             BatchSchedule rows = job.data().evaluation().orElseThrow();
-            Evaluator.Result loss =
-                    new Evaluator(job.session(), job.plan().evaluation().orElseThrow(), rows).run();
+            Evaluator.Result loss;
+            try (Evaluator evaluator =
+                    new Evaluator(job.session(), job.plan().evaluation().orElseThrow(), rows)) {
+                loss = evaluator.run();
+            }
             assertEquals(
                     expected.get("eval_labels").longValue(),
                     loss.tokens(),
