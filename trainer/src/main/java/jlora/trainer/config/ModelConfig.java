@@ -52,8 +52,8 @@ public record ModelConfig(
         @Key(
                         doc =
                                 "Where to run: auto, cpu, cuda or cuda:N (cuda is cuda:0). auto"
-                                    + " takes the first GPU, or the CPU where there is none; a"
-                                    + " device that is named and not there is an error.",
+                                        + " takes the first GPU, or the CPU where there is none; a"
+                                        + " device that is named and not there is an error.",
                         value = "auto",
                         aka = {"use_cpu", "no_cuda", "gpu"})
                 String device,

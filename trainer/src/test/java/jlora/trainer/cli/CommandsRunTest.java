@@ -149,7 +149,8 @@ class CommandsRunTest {
     @Test
     void doctorNamesWhatItFound() {
         String out = CommandLineRun.succeeds("doctor");
-        for (String line : List.of("jlora", "java home", "CPU backend", "CUDA driver", "cuBLASLt")) {
+        for (String line :
+                List.of("jlora", "java home", "CPU backend", "CUDA driver", "cuBLASLt")) {
             assertTrue(out.lines().anyMatch(l -> l.startsWith(line + " ")), line + " in\n" + out);
         }
     }

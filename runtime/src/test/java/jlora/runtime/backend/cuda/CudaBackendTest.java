@@ -262,7 +262,8 @@ final class CudaBackendTest {
             try (CudaBackend opened = emulator.backend()) {
                 opened.describe();
             } catch (JloraException e) {
-                assertEquals(ExitCode.OUT_OF_MEMORY, e.exitCode());
+                boolean driver = e.getCause() instanceof CudaException.OutOfMemory;
+                assertEquals(driver ? ExitCode.OUT_OF_MEMORY : ExitCode.GPU_FAULT, e.exitCode());
             }
             emulator.fail("", 0, 0);
             Emulator.Live live = emulator.live();
