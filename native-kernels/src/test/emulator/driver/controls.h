@@ -10,7 +10,8 @@ void jlora_emulator_set_reversed(int reversed);
 
 /**
  * Fails a call with a code: the n-th from now (1 is the next) of the function named, or of all functions when
- * the name is null or empty. One failure at a time; n = 0 takes it back.
+ * the name is null or empty. Calls that free or destroy do so all the same. One failure at a time; n = 0 takes
+ * it back.
  */
 void jlora_emulator_fail(const char* function, long n, int code);
 

@@ -16,12 +16,19 @@ CUcontext& current_context() {
     return context;
 }
 
+/** Calls that give something back. They do so even when they fail, as the driver's do after a fault. */
+static bool releases(const char* name) {
+    for (const char* word : {"Free", "Destroy", "Unload", "Release"}) {
+        if (std::strstr(name, word) != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
 CUresult Driver::call(const char* name, Needs needs, const std::function<CUresult()>& body) {
     const std::lock_guard<std::recursive_mutex> guard(lock);
-    const CUresult injected = Controls::instance().enter(name);
-    if (injected != CUDA_SUCCESS) {
-        return injected;
-    }
+    CUresult failure = Controls::instance().enter(name);
     if (needs != Needs::NOTHING && !initialized) {
         return CUDA_ERROR_NOT_INITIALIZED;
     }
@@ -29,11 +36,15 @@ CUresult Driver::call(const char* name, Needs needs, const std::function<CUresul
         if (current_context() == nullptr || context.retained == 0) {
             return CUDA_ERROR_INVALID_CONTEXT;
         }
-        if (lost != CUDA_SUCCESS) {
-            return lost;
+        if (failure == CUDA_SUCCESS) {
+            failure = lost;
         }
     }
-    return body();
+    if (failure != CUDA_SUCCESS && !releases(name)) {
+        return failure;
+    }
+    const CUresult result = body();
+    return failure != CUDA_SUCCESS ? failure : result;
 }
 
 CUresult Driver::lose(CUresult code, const std::string& why) {

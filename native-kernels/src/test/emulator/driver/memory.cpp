@@ -257,9 +257,6 @@ CUresult cuMemFree_v2(CUdeviceptr address) {
         }
         // As on a GPU, where it waits for the device: nothing that is still to run may lose its memory.
         const CUresult finished = driver.finish_all();
-        if (finished != CUDA_SUCCESS) {
-            return finished;
-        }
         const auto found = allocations.find(address);
         if (found == allocations.end()) {
             return CUDA_ERROR_INVALID_VALUE;
@@ -275,12 +272,12 @@ CUresult cuMemFree_v2(CUdeviceptr address) {
         std::memset(allocation.base, poison, allocation.bytes + 2 * guard_bytes);
 #endif
         std::free(allocation.base);
-        if (broken != 0) {
+        if (broken != 0 && finished == CUDA_SUCCESS) {
             return driver.lose(CUDA_ERROR_ILLEGAL_ADDRESS,
                     "byte " + std::to_string(broken) + " relative to a device allocation of "
                             + std::to_string(allocation.bytes) + " bytes was overwritten before it was freed");
         }
-        return CUDA_SUCCESS;
+        return finished;
     });
 }
 
@@ -311,14 +308,11 @@ CUresult cuMemFreeHost(void* address) {
             return refused;
         }
         const CUresult finished = driver.finish_all();
-        if (finished != CUDA_SUCCESS) {
-            return finished;
-        }
         if (host_allocations.erase(address) == 0) {
             return CUDA_ERROR_INVALID_VALUE;
         }
         std::free(address);
-        return CUDA_SUCCESS;
+        return finished;
     });
 }
 

@@ -3,10 +3,13 @@ package jlora.runtime.backend.cuda;
 import jlora.cu.driver.DeviceInfo;
 import jlora.runtime.JloraException;
 
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.StringReader;
 import java.io.UncheckedIOException;
+import java.net.URI;
+import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
@@ -17,6 +20,7 @@ import java.util.regex.Pattern;
 /** The compiled kernels that this jlora was built with. */
 public final class KernelImages {
     private static final String FOLDER = "/jlora/kernels/";
+    private static final String LIST = "kernels.list";
 
     /** {@code sm_86}: machine code; {@code compute_80}: PTX; {@code a}: for that one alone. */
     private static final Pattern IMAGE = Pattern.compile("(sm|compute)_(\\d+)(\\d)(a?)");
@@ -39,7 +43,7 @@ public final class KernelImages {
             throw new UncheckedIOException(e);
         }
         return new KernelImages(
-                text("kernels.list").map(list -> list.lines().toList()).orElse(List.of()),
+                text(LIST).map(list -> list.lines().toList()).orElse(List.of()),
                 List.of(properties.getProperty("architectures", "").split(" ")),
                 properties.getProperty("built", "nothing"));
     }
@@ -111,10 +115,28 @@ public final class KernelImages {
     }
 
     private static Optional<byte[]> resource(String name) {
-        try (InputStream in = KernelImages.class.getResourceAsStream(FOLDER + name)) {
-            return in == null ? Optional.empty() : Optional.of(in.readAllBytes());
+        try {
+            URL file = locate(name);
+            if (file == null) {
+                return Optional.empty();
+            }
+            try (InputStream in = file.openStream()) {
+                return Optional.of(in.readAllBytes());
+            }
+        } catch (FileNotFoundException e) {
+            return Optional.empty();
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** Of several folders on the class path the first that has kernels, and nothing from others. */
+    private static URL locate(String name) throws IOException {
+        URL list = KernelImages.class.getResource(FOLDER + LIST);
+        if (list == null) {
+            return KernelImages.class.getResource(FOLDER + name);
+        }
+        String folder = list.toString();
+        return URI.create(folder.substring(0, folder.length() - LIST.length()) + name).toURL();
     }
 }
