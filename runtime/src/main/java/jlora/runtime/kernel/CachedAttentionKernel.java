@@ -15,7 +15,7 @@ public interface CachedAttentionKernel {
      *     i·capacity and on
      * @param qkv [T, fusedCols] of the new tokens; rows cuSeqlens[i] to cuSeqlens[i+1] continue
      *     sequence i
-     * @param cuSeqlens i32 [1,S+1], as in {@link AttentionKernel}
+     * @param cuSeqlens i32 [1,S+1], as in {@link PackedSequences}
      * @param cached i32 [1,S]: how many positions of each sequence the cache held before
      */
     void forward(

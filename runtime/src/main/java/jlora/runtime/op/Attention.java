@@ -1,6 +1,7 @@
 package jlora.runtime.op;
 
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.plan.Step;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
@@ -22,7 +23,7 @@ public final class Attention {
      *
      * @param qkv [T, fusedCols]
      * @param keyMask i32 [1,T], or empty when no key is hidden
-     * @param longest tokens of the longest sequence, for the cost
+     * @param longest no sequence of any batch has more tokens
      * @param pad columns behind each output row for the low-rank part of the product that reads it
      * @return [T, heads·headDim]
      */
@@ -36,6 +37,7 @@ public final class Attention {
             long pad) {
         Check.cols("attention", qkv, shape.fusedCols());
         keyMask.ifPresent(mask -> Check.shape("attention", mask, 1, qkv.rows()));
+        PackedSequences sequences = new PackedSequences(cuSeqlens, keyMask, longest);
         Tensor out =
                 trace.activation("attention", trace.dtype(), qkv.rows(), shape.queryCols(), pad, 0);
         Tensor lse = trace.activation("attention.lse", DType.F32, qkv.rows(), shape.heads(), 0, 0);
@@ -46,9 +48,7 @@ public final class Attention {
                                 "attention",
                                 with(keyMask, qkv, cuSeqlens),
                                 List.of(out, lse),
-                                k ->
-                                        k.attention()
-                                                .forward(out, lse, qkv, cuSeqlens, keyMask, shape))
+                                k -> k.attention().forward(out, lse, qkv, sequences, shape))
                         .flops(flops));
         trace.backward(
                 List.of(qkv),
@@ -65,7 +65,7 @@ public final class Attention {
                                                     k.attention()
                                                             .backward(
                                                                     dQkv, dOut, out, lse, qkv,
-                                                                    cuSeqlens, keyMask, shape))
+                                                                    sequences, shape))
                                     .flops(5 * flops / 2));
                 });
         return out;

@@ -5,6 +5,7 @@ import static jlora.runtime.tensor.DType.F32;
 
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.DType;
 
 import java.util.ArrayList;
@@ -141,8 +142,7 @@ public record AttentionCase(
                                 t.apply(out),
                                 t.apply(lse),
                                 t.apply(qkv),
-                                t.apply(cu),
-                                keyMask.map(t),
+                                new PackedSequences(t.apply(cu), keyMask.map(t), longest),
                                 shape));
         p.pass(
                 "backward",
@@ -156,8 +156,7 @@ public record AttentionCase(
                                 t.apply(out),
                                 t.apply(lse),
                                 t.apply(qkv),
-                                t.apply(cu),
-                                keyMask.map(t),
+                                new PackedSequences(t.apply(cu), keyMask.map(t), longest),
                                 shape));
         p.cotangent(out, dOut);
         if (shape.scale() <= 1) {

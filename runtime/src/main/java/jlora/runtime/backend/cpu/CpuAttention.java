@@ -4,6 +4,7 @@ import jlora.runtime.backend.cpu.AttentionScratch.Slot;
 import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
@@ -41,12 +42,9 @@ final class CpuAttention implements AttentionKernel {
 
     @Override
     public void forward(
-            Tensor out,
-            Tensor lse,
-            Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
-            AttentionShape shape) {
+            Tensor out, Tensor lse, Tensor qkv, PackedSequences sequences, AttentionShape shape) {
+        Tensor cuSeqlens = sequences.cuSeqlens();
+        Optional<Tensor> keyMask = sequences.keyMask();
         int size = shape.headDim();
         List<ForwardTask> tasks = new ArrayList<>();
         for (Sequence sequence : sequences(cuSeqlens)) {
@@ -106,9 +104,9 @@ final class CpuAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
+            PackedSequences sequences,
             AttentionShape shape) {
+        Tensor cuSeqlens = sequences.cuSeqlens();
         List<BackwardTask> tasks = new ArrayList<>();
         for (Sequence sequence : sequences(cuSeqlens)) {
             for (int keyHead = 0; keyHead < shape.kvHeads(); keyHead++) {
@@ -127,7 +125,7 @@ final class CpuAttention implements AttentionKernel {
                                 out,
                                 lse,
                                 qkv,
-                                keyMask,
+                                sequences.keyMask(),
                                 shape));
         for (long row = end(cuSeqlens); row < dQkv.rows(); row++) {
             Rows.clear(dQkv, row);

@@ -2,9 +2,8 @@ package jlora.runtime.backend.cuda;
 
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.Tensor;
-
-import java.util.Optional;
 
 final class CudaAttention implements AttentionKernel {
     private final OwnAttention own;
@@ -15,13 +14,8 @@ final class CudaAttention implements AttentionKernel {
 
     @Override
     public void forward(
-            Tensor out,
-            Tensor lse,
-            Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
-            AttentionShape shape) {
-        own.forward(out, lse, qkv, cuSeqlens, keyMask, shape);
+            Tensor out, Tensor lse, Tensor qkv, PackedSequences sequences, AttentionShape shape) {
+        own.forward(out, lse, qkv, sequences, shape);
     }
 
     @Override
@@ -31,9 +25,8 @@ final class CudaAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
+            PackedSequences sequences,
             AttentionShape shape) {
-        own.backward(dQkv, dOut, out, lse, qkv, cuSeqlens, keyMask, shape);
+        own.backward(dQkv, dOut, out, lse, qkv, sequences, shape);
     }
 }

@@ -3,10 +3,9 @@ package jlora.runtime.backend.cuda;
 import jlora.cu.driver.LaunchShape;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
-
-import java.util.Optional;
 
 /**
  * {@link AttentionKernel} by the project's own kernels: attention.cu where tensor cores apply,
@@ -32,12 +31,7 @@ final class OwnAttention implements AttentionKernel {
 
     @Override
     public void forward(
-            Tensor out,
-            Tensor lse,
-            Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
-            AttentionShape shape) {
+            Tensor out, Tensor lse, Tensor qkv, PackedSequences sequences, AttentionShape shape) {
         if (qkv.rows() == 0) {
             return;
         }
@@ -50,10 +44,10 @@ final class OwnAttention implements AttentionKernel {
                         .i64(out.stride())
                         .tensor(lse)
                         .i64(lse.stride());
-        layer(call, qkv, cuSeqlens, keyMask, shape)
+        layer(call, qkv, sequences, shape)
                 .launch(
                         fast
-                                ? tiled(shape.heads(), qkv, cuSeqlens, tiles.forwardRows())
+                                ? tiled(shape.heads(), qkv, sequences, tiles.forwardRows())
                                         .shared(tiles.forwardBytes())
                                 : perRow(qkv, shape.heads()));
     }
@@ -65,8 +59,7 @@ final class OwnAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
+            PackedSequences sequences,
             AttentionShape shape) {
         if (qkv.rows() == 0) {
             return;
@@ -75,15 +68,15 @@ final class OwnAttention implements AttentionKernel {
         int group = shape.heads() / shape.kvHeads();
         // What the first kernel finds out about each row waits in scratch memory for the second: as
         // many key heads at a time as it has room for.
-        long perHead = (qkv.rows() + cuSeqlens.cols() + 1) * AttentionTiles.STATISTICS;
+        long perHead = (qkv.rows() + sequences.count() + 2) * AttentionTiles.STATISTICS;
         long room = Math.max(1, CudaKernels.SCRATCH_BYTES / (perHead * group));
         for (int first = 0; first < shape.kvHeads(); first += (int) room) {
             int count = (int) Math.min(room, shape.kvHeads() - first);
             long scratch = kernels.scratch(perHead * group * count);
             if (fast) {
-                tiled(dQkv, dOut, out, lse, qkv, cuSeqlens, keyMask, shape, scratch, first, count);
+                tiled(dQkv, dOut, out, lse, qkv, sequences, shape, scratch, first, count);
             } else {
-                simple(dQkv, dOut, out, lse, qkv, cuSeqlens, keyMask, shape, scratch, first, count);
+                simple(dQkv, dOut, out, lse, qkv, sequences, shape, scratch, first, count);
             }
         }
     }
@@ -94,8 +87,7 @@ final class OwnAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
+            PackedSequences sequences,
             AttentionShape shape,
             long statistics,
             int firstKvHead,
@@ -114,9 +106,9 @@ final class OwnAttention implements AttentionKernel {
                         .tensor(lse)
                         .i64(lse.stride())
                         .i32((long) firstKvHead * group);
-        layer(queries, qkv, cuSeqlens, keyMask, shape)
+        layer(queries, qkv, sequences, shape)
                 .launch(
-                        tiled(kvHeads * group, qkv, cuSeqlens, tiles.queryRows())
+                        tiled(kvHeads * group, qkv, sequences, tiles.queryRows())
                                 .shared(tiles.queryBytes()));
         String[] parts =
                 tiles.valuesApart()
@@ -131,9 +123,9 @@ final class OwnAttention implements AttentionKernel {
                             .tensor(dOut)
                             .i64(dOut.stride())
                             .i32(firstKvHead);
-            layer(keys, qkv, cuSeqlens, keyMask, shape)
+            layer(keys, qkv, sequences, shape)
                     .launch(
-                            tiled(kvHeads, qkv, cuSeqlens, tiles.keyRows())
+                            tiled(kvHeads, qkv, sequences, tiles.keyRows())
                                     .shared(tiles.keyBytes()));
         }
     }
@@ -144,8 +136,7 @@ final class OwnAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
+            PackedSequences sequences,
             AttentionShape shape,
             long delta,
             int firstKvHead,
@@ -164,7 +155,7 @@ final class OwnAttention implements AttentionKernel {
                         .i64(lse.stride())
                         .i32((long) firstKvHead * group)
                         .i32((long) kvHeads * group);
-        layer(queries, qkv, cuSeqlens, keyMask, shape).launch(perRow(qkv, kvHeads * group));
+        layer(queries, qkv, sequences, shape).launch(perRow(qkv, kvHeads * group));
         CudaKernels.Call keys =
                 kernels.call("attention_simple_key_gradient", qkv.dtype())
                         .tensor(dQkv)
@@ -176,19 +167,15 @@ final class OwnAttention implements AttentionKernel {
                         .i64(lse.stride())
                         .i32(firstKvHead)
                         .i32(kvHeads);
-        layer(keys, qkv, cuSeqlens, keyMask, shape).launch(perRow(qkv, kvHeads));
+        layer(keys, qkv, sequences, shape).launch(perRow(qkv, kvHeads));
     }
 
     /** The arguments that all kernels end with. */
     private static CudaKernels.Call layer(
-            CudaKernels.Call call,
-            Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
-            AttentionShape shape) {
-        call.tensor(qkv).i64(qkv.stride()).tensor(cuSeqlens);
-        keyMask.ifPresentOrElse(call::tensor, call::none);
-        return call.i32(cuSeqlens.cols() - 1)
+            CudaKernels.Call call, Tensor qkv, PackedSequences sequences, AttentionShape shape) {
+        call.tensor(qkv).i64(qkv.stride()).tensor(sequences.cuSeqlens());
+        sequences.keyMask().ifPresentOrElse(call::tensor, call::none);
+        return call.i32(sequences.count())
                 .i32(qkv.rows())
                 .i32(shape.heads())
                 .i32(shape.kvHeads())
@@ -206,8 +193,8 @@ final class OwnAttention implements AttentionKernel {
      * A block per head and tile of rows. How the batch divides into sequences is data, so there are
      * as many tiles as any division into that many needs.
      */
-    private static LaunchShape tiled(int heads, Tensor qkv, Tensor cuSeqlens, int rows) {
-        long tiles = qkv.rows() / rows + cuSeqlens.cols();
+    private static LaunchShape tiled(int heads, Tensor qkv, PackedSequences sequences, int rows) {
+        long tiles = qkv.rows() / rows + sequences.count() + 1;
         return LaunchShape.of(heads, tiles, 1, AttentionTiles.THREADS);
     }
 

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.MemoryArena;
@@ -115,15 +116,15 @@ final class ThreadCountTest {
         assertSameBits(
                 (pool, tensors) -> {
                     Tensor qkv = tensors.normal(170, shape.fusedCols());
-                    Tensor sequences = tensors.ints(0, 100, 170);
-                    Optional<Tensor> mask = Optional.empty();
+                    PackedSequences sequences =
+                            new PackedSequences(tensors.ints(0, 100, 170), Optional.empty(), 100);
                     Tensor out = tensors.zeros(170, shape.queryCols());
                     Tensor lse = tensors.zeros(170, shape.heads());
                     Tensor gradient = tensors.zeros(170, shape.fusedCols());
                     Tensor dOut = tensors.normal(170, shape.queryCols());
                     CpuAttention attention = new CpuAttention(pool, new PlainProducts());
-                    attention.forward(out, lse, qkv, sequences, mask, shape);
-                    attention.backward(gradient, dOut, out, lse, qkv, sequences, mask, shape);
+                    attention.forward(out, lse, qkv, sequences, shape);
+                    attention.backward(gradient, dOut, out, lse, qkv, sequences, shape);
                     return gradient;
                 });
     }

@@ -2,6 +2,7 @@ package jlora.runtime.backend.cpu.reference;
 
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.Optional;
@@ -10,12 +11,9 @@ import java.util.Optional;
 public final class ReferenceAttention implements AttentionKernel {
     @Override
     public void forward(
-            Tensor out,
-            Tensor lse,
-            Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
-            AttentionShape shape) {
+            Tensor out, Tensor lse, Tensor qkv, PackedSequences sequences, AttentionShape shape) {
+        Tensor cuSeqlens = sequences.cuSeqlens();
+        Optional<Tensor> keyMask = sequences.keyMask();
         int size = shape.headDim();
         for (int t = 0; t < qkv.rows(); t++) {
             int start = sequenceStart(cuSeqlens, t);
@@ -57,9 +55,10 @@ public final class ReferenceAttention implements AttentionKernel {
             Tensor out,
             Tensor lse,
             Tensor qkv,
-            Tensor cuSeqlens,
-            Optional<Tensor> keyMask,
+            PackedSequences sequences,
             AttentionShape shape) {
+        Tensor cuSeqlens = sequences.cuSeqlens();
+        Optional<Tensor> keyMask = sequences.keyMask();
         int size = shape.headDim();
         double[][] gradient = new double[Math.toIntExact(qkv.rows())][shape.fusedCols()];
         for (int t = 0; t < qkv.rows(); t++) {

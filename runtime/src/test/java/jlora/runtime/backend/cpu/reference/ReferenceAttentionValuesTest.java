@@ -4,6 +4,7 @@ import static jlora.runtime.backend.cpu.reference.Literals.assertValues;
 import static jlora.runtime.tensor.DType.F32;
 
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.Tensor;
 
 import org.junit.jupiter.api.AfterEach;
@@ -145,9 +146,10 @@ final class ReferenceAttentionValuesTest {
         Tensor qkv = literals.floats(4, QKV);
         Tensor cuSeqlens = literals.ints(0, 4);
         Optional<Tensor> keyMask = Optional.of(literals.ints(1, 1, 1, 1));
+        PackedSequences sequences = new PackedSequences(cuSeqlens, keyMask, 4);
         Tensor out = literals.zeros(F32, 4, 8);
         Tensor lse = literals.zeros(F32, 4, 4);
-        backend.kernels().attention().forward(out, lse, qkv, cuSeqlens, keyMask, SHAPE);
+        backend.kernels().attention().forward(out, lse, qkv, sequences, SHAPE);
         assertValues(out, TOLERANCE, OUT);
         double[] dOut = new double[32];
         for (int i = 0; i < dOut.length; i++) {
@@ -156,7 +158,7 @@ final class ReferenceAttentionValuesTest {
         Tensor dQkv = literals.zeros(F32, 4, 16);
         backend.kernels()
                 .attention()
-                .backward(dQkv, literals.floats(4, dOut), out, lse, qkv, cuSeqlens, keyMask, SHAPE);
+                .backward(dQkv, literals.floats(4, dOut), out, lse, qkv, sequences, SHAPE);
         assertValues(dQkv, TOLERANCE, D_QKV);
     }
 
@@ -170,8 +172,7 @@ final class ReferenceAttentionValuesTest {
                         out,
                         lse,
                         literals.floats(4, QKV),
-                        literals.ints(0, 4),
-                        Optional.empty(),
+                        new PackedSequences(literals.ints(0, 4), Optional.empty(), 4),
                         SHAPE);
         // q·k/2 of row 0: heads 0 and 1 with key head 0, heads 2 and 3 with key head 1.
         assertValues(lse.rows(0, 1), TOLERANCE, 0.46875, -0.65625, 1.6875, -1.75);
