@@ -1,5 +1,9 @@
 // Device and pinned memory, copies and fills.
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -19,14 +23,74 @@ constexpr unsigned char guard = 0xa5;
 /** Fresh device memory reads as NaN in every type. */
 constexpr unsigned char poison = 0xff;
 
+/** From here on, allocations are mappings of their own: cheap until touched, and gone once freed. */
+constexpr std::size_t large = 1 << 20;
+constexpr std::size_t poison_pattern_bytes = 2 << 20;
+
+/** Bytes that read as poison, 256-byte aligned. */
+class Block {
+public:
+    Block() = default;
+
+    explicit Block(std::size_t bytes) : bytes(bytes) {
+        if (bytes >= large) {
+            map();
+        } else if (void* memory; posix_memalign(&memory, 256, bytes) == 0) {
+            at = static_cast<unsigned char*>(memory);
+            std::memset(at, poison, bytes);
+        }
+    }
+
+    void release() {
+        if (bytes >= large) {
+            munmap(at, bytes);
+        } else {
+#ifndef __SANITIZE_ADDRESS__
+            // Whoever still uses it shall notice.
+            std::memset(at, poison, bytes);
+#endif
+            std::free(at);
+        }
+    }
+
+    unsigned char* at = nullptr;
+
+private:
+    /** One file of poison, mapped again and again: a page is copied when it is first written. */
+    void map() {
+        static const int pattern = [] {
+            const int file = memfd_create("poison", 0);
+            const std::vector<unsigned char> bytes(poison_pattern_bytes, poison);
+            return write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()) ? file : -1;
+        }();
+        void* const all = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (all == MAP_FAILED) {
+            return;
+        }
+        at = static_cast<unsigned char*>(all);
+        for (std::size_t from = 0; from < bytes; from += poison_pattern_bytes) {
+            const std::size_t count = std::min(poison_pattern_bytes, bytes - from);
+            if (mmap(at + from, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, pattern, 0)
+                == MAP_FAILED) {
+                munmap(all, bytes);
+                at = nullptr;
+                return;
+            }
+        }
+    }
+
+    std::size_t bytes = 0;
+};
+
 struct Allocation {
-    unsigned char* base;
+    Block block;
+    /** Without the guards. */
     std::size_t bytes;
 };
 
 // By address.
 std::map<CUdeviceptr, Allocation> allocations;
-std::map<const void*, std::size_t> host_allocations;
+std::map<const void*, Allocation> host_allocations;
 std::size_t allocated_bytes = 0;
 
 std::size_t total_memory() {
@@ -97,7 +161,7 @@ bool is_pinned(const Side& side, std::size_t bytes) {
     }
     --next;
     const auto* const begin = static_cast<const unsigned char*>(next->first);
-    return side.address + bytes <= begin + next->second;
+    return side.address + bytes <= begin + next->second.bytes;
 }
 
 /**
@@ -149,10 +213,7 @@ CUresult fill(const char* name, CUdeviceptr address, T value, std::size_t count,
             }
             const CUresult inside = check_range(address, count * sizeof(T), name);
             if (inside == CUDA_SUCCESS) {
-                T* const at = reinterpret_cast<T*>(address);
-                for (std::size_t i = 0; i < count; i++) {
-                    at[i] = value;
-                }
+                std::fill_n(reinterpret_cast<T*>(address), count, value);
             }
             return inside;
         });
@@ -226,20 +287,19 @@ CUresult cuMemAlloc_v2(CUdeviceptr* address, std::size_t bytes) {
         if (bytes > total_memory() - allocated_bytes) {
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
-        void* base = nullptr;
-        if (posix_memalign(&base, 256, bytes + 2 * guard_bytes) != 0) {
+        const Block block(bytes + 2 * guard_bytes);
+        unsigned char* const first = block.at;
+        if (first == nullptr) {
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
-        auto* const first = static_cast<unsigned char*>(base);
         std::memset(first, guard, guard_bytes);
-        std::memset(first + guard_bytes, poison, bytes);
         std::memset(first + guard_bytes + bytes, guard, guard_bytes);
 #ifdef __SANITIZE_ADDRESS__
         __asan_poison_memory_region(first, guard_bytes);
         __asan_poison_memory_region(first + guard_bytes + bytes, guard_bytes);
 #endif
         *address = reinterpret_cast<CUdeviceptr>(first + guard_bytes);
-        allocations[*address] = {first, bytes};
+        allocations[*address] = {block, bytes};
         allocated_bytes += bytes;
         return CUDA_SUCCESS;
     });
@@ -261,17 +321,14 @@ CUresult cuMemFree_v2(CUdeviceptr address) {
         if (found == allocations.end()) {
             return CUDA_ERROR_INVALID_VALUE;
         }
-        const Allocation allocation = found->second;
+        Allocation allocation = found->second;
         const long broken = first_broken_guard(address, allocation);
         allocations.erase(found);
         allocated_bytes -= allocation.bytes;
 #ifdef __SANITIZE_ADDRESS__
-        __asan_unpoison_memory_region(allocation.base, allocation.bytes + 2 * guard_bytes);
-#else
-        // Whoever still uses it shall notice.
-        std::memset(allocation.base, poison, allocation.bytes + 2 * guard_bytes);
+        __asan_unpoison_memory_region(allocation.block.at, allocation.bytes + 2 * guard_bytes);
 #endif
-        std::free(allocation.base);
+        allocation.block.release();
         if (broken != 0 && finished == CUDA_SUCCESS) {
             return driver.lose(CUDA_ERROR_ILLEGAL_ADDRESS,
                     "byte " + std::to_string(broken) + " relative to a device allocation of "
@@ -291,11 +348,12 @@ CUresult cuMemHostAlloc(void** address, std::size_t bytes, unsigned) {
         if (refused != CUDA_SUCCESS) {
             return refused;
         }
-        if (posix_memalign(address, 4096, bytes) != 0) {
+        const Block block(bytes);
+        if (block.at == nullptr) {
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
-        std::memset(*address, poison, bytes);
-        host_allocations[*address] = bytes;
+        *address = block.at;
+        host_allocations[*address] = {block, bytes};
         return CUDA_SUCCESS;
     });
 }
@@ -308,10 +366,12 @@ CUresult cuMemFreeHost(void* address) {
             return refused;
         }
         const CUresult finished = driver.finish_all();
-        if (host_allocations.erase(address) == 0) {
+        const auto found = host_allocations.find(address);
+        if (found == host_allocations.end()) {
             return CUDA_ERROR_INVALID_VALUE;
         }
-        std::free(address);
+        found->second.block.release();
+        host_allocations.erase(found);
         return finished;
     });
 }
