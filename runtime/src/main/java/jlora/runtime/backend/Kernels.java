@@ -13,6 +13,7 @@ import jlora.runtime.kernel.LinearKernel;
 import jlora.runtime.kernel.LowRankKernel;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
+import jlora.runtime.kernel.RandomFillKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
 import jlora.runtime.kernel.RowMaskKernel;
@@ -39,4 +40,5 @@ public record Kernels(
         GradNormKernel gradNorm,
         AdamWKernel adamW,
         PublishKernel publish,
+        RandomFillKernel randomFill,
         MergeKernel merge) {}

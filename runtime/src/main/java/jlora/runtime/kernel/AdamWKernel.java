@@ -2,6 +2,8 @@ package jlora.runtime.kernel;
 
 import jlora.runtime.tensor.Tensor;
 
+import java.util.List;
+
 /**
  * AdamW (arXiv 1711.05101, algorithm 2) over flat f32 buffers, with the arithmetic of {@code
  * torch.optim.AdamW}.
@@ -16,11 +18,13 @@ public interface AdamWKernel {
 
     /**
      * One step: g = gradient · norm[1]; decay, moments and update as in torch; then gradient = 0
-     * for the next accumulation.
+     * for the next accumulation; then the copies.
      *
      * @param master f32 [1,P], as are gradient, m and v
      * @param schedule f32 [1,3]: learning rate, 1 − beta1ᵗ, 1 − beta2ᵗ
      * @param norm f32 [1,2], as {@link GradNormKernel} leaves it
+     * @param copies where the new values of master go at once, as {@link PublishKernel} writes
+     *     them; each reads a dense part of master
      */
     void update(
             Tensor master,
@@ -29,5 +33,6 @@ public interface AdamWKernel {
             Tensor v,
             Tensor schedule,
             Tensor norm,
-            Settings settings);
+            Settings settings,
+            List<PublishKernel.Copy> copies);
 }

@@ -26,9 +26,16 @@ public final class ParameterSet {
      *
      * @param master f32 [1,P]; gradient, m and v likewise
      * @param decayed how many elements, from the front, get weight decay
+     * @param copies what must be written, after an update, for products to see the new values
      */
     public record Group(
-            int adapter, Tensor master, Tensor gradient, Tensor m, Tensor v, long decayed) {}
+            int adapter,
+            Tensor master,
+            Tensor gradient,
+            Tensor m,
+            Tensor v,
+            long decayed,
+            List<PublishKernel.Copy> copies) {}
 
     private final List<Parameter> parameters;
     private final Map<Tensor, Tensor> gradients = new HashMap<>();
@@ -55,10 +62,12 @@ public final class ParameterSet {
         long offset = 0;
         long groupStart = 0;
         long decayed = 0;
+        List<PublishKernel.Copy> copies = new ArrayList<>();
         for (int i = 0; i < parameters.size(); i++) {
             Parameter p = parameters.get(i);
             masters.put(p, view(p, master, offset));
             gradients.put(p.value(), view(p, gradient, offset));
+            copies.add(new PublishKernel.Copy(p.value(), masters.get(p), p.scale()));
             offset += p.value().elements();
             decayed += p.decayed() ? p.value().elements() : 0;
             if (i + 1 == parameters.size() || parameters.get(i + 1).adapter() != p.adapter()) {
@@ -71,7 +80,9 @@ public final class ParameterSet {
                                 flat("gradient", gradient, from, count),
                                 flat("m", m, from, count),
                                 flat("v", v, from, count),
-                                decayed));
+                                decayed,
+                                List.copyOf(copies)));
+                copies.clear();
                 groupStart = offset;
                 decayed = 0;
             }
@@ -110,16 +121,6 @@ public final class ParameterSet {
     /** The f32 truth of a parameter, in its own shape. */
     public Tensor master(Parameter parameter) {
         return masters.get(parameter);
-    }
-
-    /** What must be written, after an update, for products to see the new values. */
-    public List<PublishKernel.Copy> copies() {
-        return masters.entrySet().stream()
-                .map(
-                        e ->
-                                new PublishKernel.Copy(
-                                        e.getKey().value(), e.getValue(), e.getKey().scale()))
-                .toList();
     }
 
     /** Bytes of masters, gradients and moments, in this order, as they are allocated. */

@@ -33,6 +33,7 @@ public record DropoutCase(
             cases.add(new DropoutCase(5, 123, 0.5f, -1, -1, -1, dtype, true, Layout.PADDED));
             cases.add(new DropoutCase(33, 64, 0.25f, 1L << 40, 7, 300, dtype, true, Layout.DENSE));
             cases.add(new DropoutCase(7, 18, 0, 3, 0, 0, dtype, false, Layout.DENSE));
+            cases.add(new DropoutCase(3, 600, 1, 3, 0, 0, dtype, true, Layout.DENSE));
             cases.add(new DropoutCase(50, 50, 0.95f, 3, 5, 8, dtype, false, Layout.PADDED));
         }
         return cases;

@@ -27,6 +27,8 @@ public record EmbeddingCase(
             cases.add(new EmbeddingCase(5, 123, 3, 0, dtype, Layout.ODD));
             cases.add(new EmbeddingCase(40, 17, 1, 2, dtype, Layout.DENSE));
             cases.add(new EmbeddingCase(64, 48, 100, 16, dtype, Layout.PADDED));
+            // Equal ids far apart.
+            cases.add(new EmbeddingCase(2600, 8, 500, 1300, dtype, Layout.DENSE));
         }
         return cases;
     }

@@ -14,6 +14,7 @@ import jlora.runtime.kernel.LinearKernel;
 import jlora.runtime.kernel.LowRankKernel;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
+import jlora.runtime.kernel.RandomFillKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
 import jlora.runtime.kernel.RowMaskKernel;
@@ -64,6 +65,9 @@ public final class OpStems {
             new OpStem<>("adamw", Kernels::adamW, AdamWCase::all, AdamWCase::speed);
     public static final OpStem<PublishKernel> PUBLISH =
             new OpStem<>("publish", Kernels::publish, PublishCase::all, PublishCase::speed);
+    public static final OpStem<RandomFillKernel> RANDOM_FILL =
+            new OpStem<>(
+                    "random_fill", Kernels::randomFill, RandomFillCase::all, RandomFillCase::speed);
     public static final OpStem<MergeKernel> MERGE =
             new OpStem<>("merge", Kernels::merge, MergeCase::all, MergeCase::speed);
 
@@ -85,6 +89,7 @@ public final class OpStems {
                     GRAD_NORM,
                     ADAMW,
                     PUBLISH,
+                    RANDOM_FILL,
                     MERGE);
 
     private OpStems() {}

@@ -121,6 +121,23 @@ public final class Problem<K> {
         return slot;
     }
 
+    /** A dense matrix that lies in a row of another tensor, {@code from} elements into it. */
+    public Slot matrix(String name, Slot of, long from, long rows, long cols) {
+        Slot slot =
+                new Slot(
+                        name,
+                        of.buffer(),
+                        of.dtype(),
+                        rows,
+                        cols,
+                        of.offset() + from,
+                        cols,
+                        Optional.empty(),
+                        Optional.empty());
+        slots.add(slot);
+        return slot;
+    }
+
     private Slot declare(
             String name,
             DType dtype,

@@ -38,6 +38,21 @@ public record RmsNormCase(
                     of(70, 64, dtype, true, true, WeightGradient.ACCUMULATE, 1e-5f, Layout.PADDED));
             cases.add(
                     of(33, 160, dtype, true, true, WeightGradient.OVERWRITE, 1e-5f, Layout.DENSE));
+            // Rows that a block holds, with few and with many elements per thread, and unaligned.
+            cases.add(of(6, 1024, dtype, true, true, WeightGradient.NONE, 1e-5f, Layout.PADDED));
+            cases.add(
+                    of(9, 2056, dtype, true, true, WeightGradient.OVERWRITE, 1e-5f, Layout.PADDED));
+            cases.add(
+                    of(
+                            3,
+                            16_384,
+                            dtype,
+                            true,
+                            true,
+                            WeightGradient.ACCUMULATE,
+                            1e-5f,
+                            Layout.DENSE));
+            cases.add(of(2, 1543, dtype, true, true, WeightGradient.ACCUMULATE, 1e-5f, Layout.ODD));
         }
         return cases;
     }

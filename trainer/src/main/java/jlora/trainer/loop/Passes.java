@@ -1,7 +1,6 @@
 package jlora.trainer.loop;
 
 import jlora.runtime.kernel.AdamWKernel;
-import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.model.Model;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.op.Attention;
@@ -15,6 +14,7 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ParameterSet;
 
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -103,8 +103,8 @@ public final class Passes {
     }
 
     /**
-     * The update after a step's micro-batches: per adapter, norm and clipping, then AdamW; at the
-     * end the new values go where products read them.
+     * The update after a step's micro-batches: per adapter, norm and clipping, then AdamW, which
+     * also writes the new values to where products read them.
      *
      * @param schedule f32 [1,3], as {@link AdamWKernel} reads it
      * @param norms f32 [G,2], one row per group of parameters
@@ -130,6 +130,10 @@ public final class Passes {
                                     List.of(norm),
                                     k -> k.gradNorm().forward(norm, group.gradient(), maxGradNorm))
                             .flops(2 * group.gradient().elements()));
+            List<Tensor> writes =
+                    new ArrayList<>(
+                            List.of(group.master(), group.gradient(), group.m(), group.v()));
+            group.copies().forEach(copy -> writes.add(copy.to()));
             trace.step(
                     Step.of(
                                     "adamw",
@@ -140,7 +144,7 @@ public final class Passes {
                                             group.v(),
                                             schedule,
                                             norm),
-                                    List.of(group.master(), group.gradient(), group.m(), group.v()),
+                                    writes,
                                     k ->
                                             k.adamW()
                                                     .update(
@@ -150,16 +154,10 @@ public final class Passes {
                                                             group.v(),
                                                             schedule,
                                                             norm,
-                                                            own))
+                                                            own,
+                                                            group.copies()))
                             .flops(14 * group.master().elements()));
         }
-        List<PublishKernel.Copy> copies = parameters.copies();
-        trace.step(
-                Step.of(
-                        "publish",
-                        copies.stream().map(PublishKernel.Copy::from).toList(),
-                        copies.stream().map(PublishKernel.Copy::to).toList(),
-                        k -> k.publish().publish(copies)));
         return trace.finish();
     }
 }

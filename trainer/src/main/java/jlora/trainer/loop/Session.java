@@ -15,6 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * A blueprint in the memory of a backend: weights, trained parameters, and small results that
@@ -87,8 +88,25 @@ public final class Session implements AutoCloseable {
         }
     }
 
-    /** Sets an adapter's values: borders, and masters where it is trained. */
+    /**
+     * Sets an adapter's values. Where it is trained they become the masters, and the borders are
+     * written from those.
+     */
     public void setAdapter(LoraAdapter adapter, AdapterValues values) {
+        Optional<ParameterSet.Group> trained =
+                blueprint.parameters().groups().stream()
+                        .filter(group -> group.adapter() == adapter.index())
+                        .findFirst();
+        if (trained.isPresent()) {
+            adapter.requireUnmerged("switched");
+            for (LoraAdapter.Module module : adapter.modules()) {
+                AdapterValues.Pair pair = values.modules().get(module.module());
+                setMaster(module.a(), pair.a());
+                setMaster(module.b(), pair.b());
+            }
+            backend.kernels().publish().publish(trained.get().copies());
+            return;
+        }
         Map<String, LoraFactors> factors = new HashMap<>();
         for (LoraAdapter.Module module : adapter.modules()) {
             AdapterValues.Pair pair = values.modules().get(module.module());
@@ -98,18 +116,10 @@ public final class Session implements AutoCloseable {
                             module.spec().rank(), module.spec().scale(), pair.a(), pair.b()));
         }
         adapter.switchTo(backend, factors);
-        for (LoraAdapter.Module module : adapter.modules()) {
-            AdapterValues.Pair pair = values.modules().get(module.module());
-            setMaster(module.a(), pair.a());
-            setMaster(module.b(), pair.b());
-        }
     }
 
     private void setMaster(Parameter parameter, float[] values) {
-        Tensor master = blueprint.parameters().master(parameter);
-        if (master != null) {
-            backend.upload(master, MemorySegment.ofArray(values));
-        }
+        HostValues.write(backend, blueprint.parameters().master(parameter), values, 1);
     }
 
     /** An adapter's values as they are now: the f32 masters; it must be trained. */

@@ -4,11 +4,13 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 import jlora.runtime.kernel.AdamWKernel;
+import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.List;
 
 /**
  * {@link AdamWKernel} in one pass over memory; scalars are formed in f64 and rounded once, as torch
@@ -31,9 +33,11 @@ final class CpuAdamW implements AdamWKernel {
             float step) {}
 
     private final CpuPool pool;
+    private final PublishKernel publish;
 
     CpuAdamW(CpuPool pool) {
         this.pool = pool;
+        this.publish = new CpuPublish(pool);
     }
 
     @Override
@@ -44,7 +48,8 @@ final class CpuAdamW implements AdamWKernel {
             Tensor v,
             Tensor schedule,
             Tensor norm,
-            Settings settings) {
+            Settings settings,
+            List<PublishKernel.Copy> copies) {
         double rate = Rows.f32(schedule, 0, 0);
         double correction1 = Rows.f32(schedule, 0, 1);
         double correction2 = Rows.f32(schedule, 0, 2);
@@ -89,6 +94,7 @@ final class CpuAdamW implements AdamWKernel {
                         start = end;
                     }
                 });
+        publish.publish(copies);
     }
 
     private static MemorySegment slice(Tensor tensor, long start, int count) {

@@ -40,6 +40,7 @@ public final class CpuBackend extends HostBackend {
                         new CpuGradNorm(pool),
                         new CpuAdamW(pool),
                         new CpuPublish(pool),
+                        new CpuRandomFill(pool),
                         new CpuMerge(pool));
     }
 

@@ -34,7 +34,8 @@ public final class CudaBackend implements Backend {
     public static final long MARGIN_BYTES = 640L << 20;
 
     /** What a backend holds for itself, on any device. */
-    public static final long RESERVED_BYTES = CudaKernels.SCRATCH_BYTES + CudaProducts.DEVICE_BYTES;
+    public static final long RESERVED_BYTES =
+            CudaKernels.SCRATCH_BYTES + DeviceTables.CHUNK_BYTES + CudaProducts.DEVICE_BYTES;
 
     private final Resources owned = new Resources();
     private final Thread owner = Thread.currentThread();
@@ -94,6 +95,7 @@ public final class CudaBackend implements Backend {
                             new CudaGradNorm(launches),
                             new CudaAdamW(launches),
                             new CudaPublish(launches),
+                            new CudaRandomFill(launches),
                             new CudaMerge(launches));
             // Closed first: nothing that is still running may use what goes next.
             owned.own((AutoCloseable) stream::synchronize);

@@ -7,12 +7,14 @@ import jlora.cu.driver.DeviceBuffer;
 import jlora.cu.driver.DeviceInfo;
 import jlora.cu.driver.KernelArgs;
 import jlora.cu.driver.LaunchShape;
+import jlora.runtime.Resources;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * The compiled kernels, the stream they run on, and scratch memory: what every op of the backend is
@@ -29,6 +31,7 @@ final class CudaKernels implements AutoCloseable {
     private final CudaStream stream;
     private final KernelModules modules;
     private final DeviceBuffer scratch;
+    private final DeviceTables tables;
     private final Map<String, CudaFunction> functions = new HashMap<>();
 
     CudaKernels(CudaContext context, CudaStream stream, KernelModules modules) {
@@ -36,6 +39,12 @@ final class CudaKernels implements AutoCloseable {
         this.stream = stream;
         this.modules = modules;
         this.scratch = context.allocate("kernel scratch", SCRATCH_BYTES);
+        try {
+            this.tables = new DeviceTables(context, stream);
+        } catch (RuntimeException | Error e) {
+            Resources.closeAfter(e, scratch);
+            throw e;
+        }
     }
 
     DeviceInfo device() {
@@ -60,6 +69,11 @@ final class CudaKernels implements AutoCloseable {
                     bytes + " bytes of scratch, there are " + SCRATCH_BYTES);
         }
         return scratch.address();
+    }
+
+    /** Constant tables that launches name. */
+    DeviceTables tables() {
+        return tables;
     }
 
     /** A kernel by its whole name. */
@@ -99,6 +113,7 @@ final class CudaKernels implements AutoCloseable {
 
     @Override
     public void close() {
+        tables.close();
         scratch.close();
     }
 
@@ -121,6 +136,26 @@ final class CudaKernels implements AutoCloseable {
         Call pointer(long address) {
             args.pointer(address);
             return this;
+        }
+
+        /** Address and stride of a matrix. */
+        Call rows(Tensor tensor) {
+            return tensor(tensor).i64(tensor.stride());
+        }
+
+        /** The same, or a null pointer and 0. */
+        Call rows(Optional<Tensor> tensor) {
+            return tensor.isPresent() ? rows(tensor.get()) : none().i64(0);
+        }
+
+        /** The three arguments that say how flat buffers are covered. */
+        Call span(FlatSpan span) {
+            return i64(span.head()).i64(span.packs()).i64(span.count());
+        }
+
+        /** An int that is 0 or 1. */
+        Call flag(boolean value) {
+            return i32(value ? 1 : 0);
         }
 
         /** A null pointer, for what is not there. */

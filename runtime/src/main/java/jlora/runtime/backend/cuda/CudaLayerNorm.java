@@ -4,8 +4,10 @@ import jlora.runtime.kernel.LayerNormKernel;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.List;
 import java.util.Optional;
 
+/** {@link LayerNormKernel} by layer_norm.cu. */
 final class CudaLayerNorm implements LayerNormKernel {
     private final CudaKernels kernels;
 
@@ -23,7 +25,32 @@ final class CudaLayerNorm implements LayerNormKernel {
             Tensor weight,
             Tensor bias,
             float eps) {
-        throw new UnsupportedOperationException("LayerNorm.forward on CUDA");
+        if (x.rows() == 0) {
+            return;
+        }
+        NormRows rows =
+                NormRows.of(
+                        "layer_norm",
+                        x,
+                        List.of(
+                                Optional.of(out),
+                                Optional.of(weight),
+                                Optional.of(bias),
+                                sum,
+                                residual));
+        kernels.call("layer_norm_forward" + rows.suffix())
+                .rows(out)
+                .rows(stats)
+                .rows(sum)
+                .rows(x)
+                .rows(residual)
+                .tensor(weight)
+                .tensor(bias)
+                .f32(eps)
+                .i64(x.rows())
+                .i32(x.cols())
+                .i32(rows.team())
+                .launch(rows.perRow(x.rows()));
     }
 
     @Override
@@ -36,6 +63,12 @@ final class CudaLayerNorm implements LayerNormKernel {
             Tensor sum,
             Tensor weight,
             Tensor stats) {
-        throw new UnsupportedOperationException("LayerNorm.backward on CUDA");
+        NormRows rows =
+                NormRows.of(
+                        "layer_norm",
+                        sum,
+                        List.of(Optional.of(dx), Optional.of(dOut), Optional.of(weight), dSum));
+        new NormGradients(kernels, "layer_norm", rows, List.of(dWeight, dBias))
+                .run(dx, call -> call.rows(dOut).rows(dSum).rows(sum).tensor(weight).rows(stats));
     }
 }

@@ -44,6 +44,7 @@ final class CpuKernelsTest {
                         cases(OpStems.GRAD_NORM, CpuGradNorm::new),
                         cases(OpStems.ADAMW, CpuAdamW::new),
                         cases(OpStems.PUBLISH, CpuPublish::new),
+                        cases(OpStems.RANDOM_FILL, CpuRandomFill::new),
                         cases(OpStems.MERGE, CpuMerge::new))
                 .flatMap(stream -> stream);
     }

@@ -2,6 +2,7 @@ package jlora.runtime.backend.cuda;
 
 import jlora.cu.CudaLibraries;
 import jlora.cu.NativeLibrary;
+import jlora.cu.driver.CudaContext;
 
 import org.junit.jupiter.api.Assumptions;
 
@@ -101,6 +102,11 @@ public final class Emulator {
 
     public CudaLibraries libraries() {
         return libraries;
+    }
+
+    /** A context of its own, for what a backend is made of. */
+    CudaContext context() {
+        return CudaContext.open(CudaDevices.find(libraries, CudaBinding.PANAMA).driver(), 0);
     }
 
     /** With a cache of its own, which is thrown away. */

@@ -1,7 +1,10 @@
 package jlora.runtime.backend.cpu.reference;
 
 import jlora.runtime.kernel.AdamWKernel;
+import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.tensor.Tensor;
+
+import java.util.List;
 
 /** {@link AdamWKernel} by definition. */
 public final class ReferenceAdamW implements AdamWKernel {
@@ -13,7 +16,8 @@ public final class ReferenceAdamW implements AdamWKernel {
             Tensor v,
             Tensor schedule,
             Tensor norm,
-            Settings settings) {
+            Settings settings,
+            List<PublishKernel.Copy> copies) {
         double rate = Elements.get(schedule, 0, 0);
         double correction1 = Elements.get(schedule, 0, 1);
         double correction2 = Elements.get(schedule, 0, 2);
@@ -31,5 +35,6 @@ public final class ReferenceAdamW implements AdamWKernel {
             Elements.set(master, 0, i, p - rate / correction1 * first / denominator);
             Elements.set(gradient, 0, i, 0);
         }
+        new ReferencePublish().publish(copies);
     }
 }

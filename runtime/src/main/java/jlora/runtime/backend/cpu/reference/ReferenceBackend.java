@@ -26,6 +26,7 @@ public final class ReferenceBackend extends HostBackend {
                     new ReferenceGradNorm(),
                     new ReferenceAdamW(),
                     new ReferencePublish(),
+                    new ReferenceRandomFill(),
                     new ReferenceMerge());
 
     @Override
