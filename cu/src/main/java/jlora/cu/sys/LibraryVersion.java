@@ -41,6 +41,19 @@ public final class LibraryVersion {
         }
     }
 
+    /** The driver's, such as 580.82.07, or what keeps NVML from it. */
+    public static String nvml(NativeLibrary library) {
+        NvmlSys nvml = new NvmlSys(library.symbols());
+        int status = nvml.nvmlInit();
+        if (status != NvmlConstants.NVML_SUCCESS) {
+            return "without a driver (" + nvml.nvmlErrorString(status) + ")";
+        }
+        String[] version = new String[1];
+        status = nvml.nvmlSystemGetDriverVersion(version);
+        nvml.nvmlShutdown();
+        return status == NvmlConstants.NVML_SUCCESS ? version[0] : "of unknown version";
+    }
+
     private static long number(NativeLibrary library, String function) {
         MethodHandle get =
                 new Downcalls(library.name(), library.symbols())

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import jlora.cu.CudaLibraries;
 import jlora.cu.HeaderCheck;
 import jlora.cu.driver.CudaException;
+import jlora.cu.sys.LibraryVersion;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -123,6 +124,7 @@ class NvmlTest {
     void readsEverythingOfADevice() throws IOException, InterruptedException {
         try (Nvml nvml = open()) {
             assertEquals("580.82.07", nvml.driverVersion());
+            assertEquals("580.82.07", LibraryVersion.nvml(CudaLibraries.in(folder).nvml()));
             assertEquals(2, nvml.devices().size());
             NvmlDevice device = nvml.device(0);
             assertEquals("GPU-0", device.uuid());

@@ -77,7 +77,7 @@ final class DoctorCommand implements Runnable {
         library("cuBLASLt", () -> libraries.cublasLt(newest), LibraryVersion::cublasLt);
         library("cuDNN", libraries::cudnn, LibraryVersion::cudnn);
         library("NCCL", libraries::nccl, LibraryVersion::nccl);
-        library("NVML", libraries::nvml, library -> "");
+        library("NVML", libraries::nvml, LibraryVersion::nvml);
         devices.ifPresent(
                 found -> found.all().forEach(device -> device(libraries, caller, device)));
     }
