@@ -1,6 +1,7 @@
 #include "controls.h"
 
 #include <cstring>
+#include <utility>
 
 #include "driver.h"
 
@@ -20,6 +21,7 @@ Failure failure;
 std::map<std::string, long> calls;
 long all_calls = 0;
 long library_objects = 0;
+unsigned long long reported_xid = 0;
 
 void copy_text(char* to, std::size_t bytes, const std::string& text) {
     if (bytes > 0) {
@@ -129,6 +131,16 @@ void jlora_emulator_check_guards(char* message, std::size_t bytes) {
 
 void jlora_emulator_lose_device(int code) {
     Locked().driver.lose(static_cast<CUresult>(code), "a test took the device away");
+}
+
+void jlora_emulator_report_xid(unsigned long long xid) {
+    const Locked locked;
+    emulator::reported_xid = xid;
+}
+
+unsigned long long jlora_emulator_take_xid() {
+    const Locked locked;
+    return std::exchange(emulator::reported_xid, 0);
 }
 
 void jlora_emulator_restore_device() {

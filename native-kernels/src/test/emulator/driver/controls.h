@@ -38,6 +38,12 @@ void jlora_emulator_check_guards(char* message, std::size_t bytes);
 /** From now on every call that needs a context gives this code, as after a fault of the GPU. */
 void jlora_emulator_lose_device(int code);
 
+/** The device reports an Xid fault, which whoever waits for NVML's events gets; 0 takes it back. */
+void jlora_emulator_report_xid(unsigned long long xid);
+
+/** For NVML: the Xid that is reported, once; 0 when there is none. */
+unsigned long long jlora_emulator_take_xid();
+
 /** The device works again, as in a new process; handles stay as they are. */
 void jlora_emulator_restore_device();
 

@@ -1,8 +1,10 @@
 // Stand-in for NVML: what jlora reports of a device.
 
+#include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <string>
+#include <set>
+#include <thread>
 
 #include "controls.h"
 
@@ -29,8 +31,24 @@ struct nvmlUtilization_t {
     unsigned gpu, memory;
 };
 
+struct nvmlEventData_t {
+    void* device;
+    unsigned long long eventType;
+    unsigned long long eventData;
+    unsigned gpuInstanceId;
+    unsigned computeInstanceId;
+};
+
 namespace {
 
+constexpr unsigned long long xid_event = 8;
+constexpr unsigned long long known_events = 0xf | 0x10 | 0x80 | 0x100;
+
+struct EventSet {
+    unsigned long long events = 0;
+};
+
+std::set<EventSet*> event_sets;
 int initialized = 0;
 int device;
 // As cuDeviceGetUuid gives it.
@@ -199,6 +217,67 @@ nvmlReturn_t nvmlDeviceGetTotalEccErrors(void* handle, int, int, unsigned long l
     if (code == NVML_SUCCESS) {
         *errors = 0;
     }
+    return code;
+}
+
+nvmlReturn_t nvmlEventSetCreate(void** set) {
+    const nvmlReturn_t code = enter("nvmlEventSetCreate");
+    if (code == NVML_SUCCESS) {
+        auto* const created = new EventSet();
+        event_sets.insert(created);
+        jlora_emulator_object(1);
+        *set = created;
+    }
+    return code;
+}
+
+nvmlReturn_t nvmlDeviceRegisterEvents(void* handle, unsigned long long events, void* set) {
+    const nvmlReturn_t code = enter("nvmlDeviceRegisterEvents", handle);
+    if (code != NVML_SUCCESS) {
+        return code;
+    }
+    auto* const found = static_cast<EventSet*>(set);
+    if (event_sets.count(found) == 0) {
+        return NVML_ERROR_INVALID_ARGUMENT;
+    }
+    if ((events & ~known_events) != 0) {
+        return NVML_ERROR_NOT_SUPPORTED;
+    }
+    found->events |= events;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlEventSetWait_v2(void* set, nvmlEventData_t* data, unsigned milliseconds) {
+    const nvmlReturn_t code = enter("nvmlEventSetWait");
+    if (code != NVML_SUCCESS) {
+        return code;
+    }
+    auto* const found = static_cast<EventSet*>(set);
+    if (event_sets.count(found) == 0) {
+        return NVML_ERROR_INVALID_ARGUMENT;
+    }
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+    for (;;) {
+        const unsigned long long xid = (found->events & xid_event) != 0 ? jlora_emulator_take_xid() : 0;
+        if (xid != 0) {
+            *data = {&device, xid_event, xid, 0xffffffffu, 0xffffffffu};
+            return NVML_SUCCESS;
+        }
+        if (std::chrono::steady_clock::now() >= end) {
+            return NVML_ERROR_TIMEOUT;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
+
+nvmlReturn_t nvmlEventSetFree(void* set) {
+    const nvmlReturn_t code = enter("nvmlEventSetFree");
+    auto* const found = static_cast<EventSet*>(set);
+    if (event_sets.erase(found) == 0) {
+        return code == NVML_SUCCESS ? NVML_ERROR_INVALID_ARGUMENT : code;
+    }
+    jlora_emulator_object(-1);
+    delete found;
     return code;
 }
 

@@ -38,6 +38,7 @@ public final class Emulator {
     private final MethodHandle lastFault;
     private final MethodHandle loseDevice;
     private final MethodHandle restoreDevice;
+    private final MethodHandle reportXid;
     private final NativeLibrary driver;
 
     /** A flavour that is there. */
@@ -58,6 +59,7 @@ public final class Emulator {
         lastFault = handle("last_fault", null, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG);
         loseDevice = handle("lose_device", null, ValueLayout.JAVA_INT);
         restoreDevice = handle("restore_device", null);
+        reportXid = handle("report_xid", null, ValueLayout.JAVA_LONG);
     }
 
     /** The emulator of this build; the test is skipped, with the reason, where there is none. */
@@ -173,6 +175,11 @@ public final class Emulator {
 
     public void restoreDevice() {
         call(restoreDevice);
+    }
+
+    /** The device reports an Xid fault to whoever waits for one by NVML. */
+    public void reportXid(long xid) {
+        call(reportXid, xid);
     }
 
     public long launches() {
