@@ -12,6 +12,7 @@ import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
@@ -59,11 +60,6 @@ public final class CublasLtMatmul implements MatmulApi {
     @Override
     public String version() {
         return "cublasLt-" + lt.version();
-    }
-
-    @Override
-    public long workspaceBytes() {
-        return workspace.bytes();
     }
 
     @Override
@@ -223,17 +219,38 @@ public final class CublasLtMatmul implements MatmulApi {
 
     @Override
     public void close() {
-        shapes.values().forEach(Descriptors::close);
-        shapes.clear();
-        workspace.close();
-        lt.close();
-        if (arena.scope().isAlive()) {
-            arena.close();
+        if (!arena.scope().isAlive()) {
+            return;
+        }
+        arena.close();
+        // Whatever fails to close, the rest is closed.
+        try {
+            closeAll(shapes.values());
+        } finally {
+            closeAll(List.of(workspace, lt));
+        }
+    }
+
+    private static void closeAll(Collection<? extends AutoCloseable> resources) {
+        RuntimeException first = null;
+        for (AutoCloseable resource : resources) {
+            try {
+                resource.close();
+            } catch (Exception e) {
+                if (first == null) {
+                    first = e instanceof RuntimeException r ? r : new IllegalStateException(e);
+                } else {
+                    first.addSuppressed(e);
+                }
+            }
+        }
+        if (first != null) {
+            throw first;
         }
     }
 
     /** The descriptors of one shape. C and D are the same matrix. */
-    private static final class Descriptors {
+    private static final class Descriptors implements AutoCloseable {
         final MatmulDescriptor operation;
         final MatrixLayout a;
         final MatrixLayout b;
@@ -247,13 +264,18 @@ public final class CublasLtMatmul implements MatmulApi {
                 created.add(b = MatrixLayout.create(lt, shape.b(), shape.k(), shape.n()));
                 created.add(d = MatrixLayout.create(lt, shape.d(), shape.m(), shape.n()));
             } catch (RuntimeException | Error e) {
-                created.forEach(LtObject::close);
+                try {
+                    closeAll(created);
+                } catch (RuntimeException second) {
+                    e.addSuppressed(second);
+                }
                 throw e;
             }
         }
 
-        void close() {
-            List.of(operation, a, b, d).forEach(LtObject::close);
+        @Override
+        public void close() {
+            closeAll(List.of(operation, a, b, d));
         }
     }
 }

@@ -8,16 +8,21 @@ import java.lang.foreign.ValueLayout;
 abstract sealed class LtObject implements AutoCloseable
         permits MatmulDescriptor, MatrixLayout, MatmulPreference {
     final CublasLt lt;
+    private final String type;
     private long handle;
 
-    LtObject(CublasLt lt, long handle) {
+    /**
+     * @param type what the names of its functions begin with
+     */
+    LtObject(CublasLt lt, String type, long handle) {
         this.lt = lt;
+        this.type = type;
         this.handle = handle;
     }
 
     long handle() {
         if (handle == 0) {
-            throw new IllegalStateException(getClass().getSimpleName() + " is closed");
+            throw new IllegalStateException("a descriptor of " + type + " is closed");
         }
         return handle;
     }
@@ -45,7 +50,7 @@ abstract sealed class LtObject implements AutoCloseable
 
     private void set(int attribute, MemorySegment value) {
         lt.check(
-                getClass().getSimpleName() + ".set",
+                type + "SetAttribute",
                 setAttribute(handle(), attribute, value),
                 () -> "attribute " + attribute + " of " + value.byteSize() + " bytes");
     }
@@ -59,10 +64,7 @@ abstract sealed class LtObject implements AutoCloseable
         if (handle != 0) {
             long destroyed = handle;
             handle = 0;
-            lt.check(
-                    getClass().getSimpleName() + ".close",
-                    destroy(destroyed),
-                    "a descriptor of a product");
+            lt.check(type + "Destroy", destroy(destroyed), "a descriptor of a product");
         }
     }
 }

@@ -29,9 +29,6 @@ public interface MatmulApi extends AutoCloseable {
      */
     Optional<PreparedMatmul> prepare(MatmulShape shape, MatmulAlgorithm algorithm);
 
-    /** Bytes of device memory that it holds. */
-    long workspaceBytes();
-
     @Override
     void close();
 }

@@ -7,7 +7,7 @@ import java.lang.foreign.MemorySegment;
 /** What is done: sums in f32, transposes, epilogue, scales. */
 final class MatmulDescriptor extends LtObject {
     private MatmulDescriptor(CublasLt lt, long handle) {
-        super(lt, handle);
+        super(lt, "cublasLtMatmulDesc", handle);
     }
 
     static MatmulDescriptor create(CublasLt lt, MatmulShape shape) {

@@ -7,7 +7,7 @@ import java.lang.foreign.MemorySegment;
 /** Which algorithms the heuristics may name. */
 final class MatmulPreference extends LtObject {
     private MatmulPreference(CublasLt lt, long handle) {
-        super(lt, handle);
+        super(lt, "cublasLtMatmulPreference", handle);
     }
 
     /** Those that work with the shape's alignments, in so much workspace, and repeat to the bit. */

@@ -5,7 +5,7 @@ import java.lang.foreign.MemorySegment;
 /** How a matrix is stored, column-major. */
 final class MatrixLayout extends LtObject {
     private MatrixLayout(CublasLt lt, long handle) {
-        super(lt, handle);
+        super(lt, "cublasLtMatrixLayout", handle);
     }
 
     /**

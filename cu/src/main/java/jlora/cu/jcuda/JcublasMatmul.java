@@ -111,11 +111,6 @@ public final class JcublasMatmul implements MatmulApi {
     }
 
     @Override
-    public long workspaceBytes() {
-        return workspace.bytes() + ones.bytes();
-    }
-
-    @Override
     public List<MatmulAlgorithm> algorithms(MatmulShape shape, int most) {
         return supported(shape) ? List.of(ITS_OWN_CHOICE) : List.of();
     }

@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import jlora.cu.cublas.MatmulAlgorithm;
 import jlora.cu.cublas.MatmulShape;
 import jlora.cu.driver.DeviceInfo;
+import jlora.runtime.ExitCode;
+import jlora.runtime.JloraException;
 import jlora.runtime.backend.ProductTiming;
 import jlora.runtime.backend.Routine;
 import jlora.runtime.cases.Conformance;
@@ -24,6 +26,8 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -41,6 +45,7 @@ import java.util.stream.Stream;
 
 /** What the op cases of linear do not show: how algorithms are chosen, and the edges of shapes. */
 class CudaProductsTest {
+    private static final int INTERNAL_ERROR = 14;
     private static final int ROWS = 24;
     private static final int DEPTH = 40;
     private static final int COLS = 16;
@@ -268,6 +273,34 @@ class CudaProductsTest {
                 assertEquals(0, run.backend.products().timed());
             }
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "cublasLtMatmulDescCreate",
+                "cublasLtMatmulDescSetAttribute",
+                "cublasLtMatrixLayoutCreate",
+                "cublasLtMatmulPreferenceCreate",
+                "cublasLtMatmulPreferenceSetAttribute",
+                "cublasLtMatmulAlgoGetHeuristic",
+                "cublasLtMatmul"
+            })
+    void aRefusedCallIsNamedAndNothingStays(String call) {
+        Emulator.Live before = emulator.live();
+        try (Run run = new Run()) {
+            run.fill();
+            emulator.fail(call, 1, INTERNAL_ERROR);
+            JloraException failure = assertThrows(JloraException.class, run::products);
+            emulator.fail("", 0, 0);
+            assertEquals(ExitCode.GPU_FAULT, failure.exitCode());
+            String message = failure.getMessage();
+            assertTrue(message.contains(call + " "), message);
+            assertTrue(message.contains("CUBLAS_STATUS_INTERNAL_ERROR"), message);
+        } finally {
+            emulator.fail("", 0, 0);
+        }
+        assertEquals(before, emulator.live());
     }
 
     @Test
