@@ -387,7 +387,8 @@ struct Pass {
 
 typedef Pass<512, 16, 4, 16, true> Output16;
 typedef Pass<512, 16, 4, 32, true> Output32;
-typedef Pass<256, 16, 8, 64, false> OfA;
+typedef Pass<256, 16, 8, 32, false> A32;
+typedef Pass<256, 16, 8, 64, false> A64;
 
 // A gradient's element: column of the strip's operand, local column of the group.
 template <class P>
@@ -1019,8 +1020,9 @@ extern "C" __global__ void low_rank_forward_sum_bf16(
 
 LOW_RANK_STREAM(low_rank_backward_output16_bf16, Output16, false, 2)
 LOW_RANK_STREAM(low_rank_backward_output32_bf16, Output32, false, 1)
-LOW_RANK_STREAM(low_rank_backward_a_bf16, OfA, false, 2)
-LOW_RANK_STREAM(low_rank_backward_a_dropout_bf16, OfA, true, 2)
+LOW_RANK_STREAM(low_rank_backward_a32_bf16, A32, false, 2)
+LOW_RANK_STREAM(low_rank_backward_a32_dropout_bf16, A32, true, 2)
+LOW_RANK_STREAM(low_rank_backward_a64_bf16, A64, false, 2)
 
 #define LOW_RANK_STREAM_SUM(NAME, PASS)                                                                          \
     extern "C" __global__ void NAME(                                                                             \
@@ -1033,7 +1035,8 @@ LOW_RANK_STREAM(low_rank_backward_a_dropout_bf16, OfA, true, 2)
 
 LOW_RANK_STREAM_SUM(low_rank_backward_output16_sum_bf16, Output16)
 LOW_RANK_STREAM_SUM(low_rank_backward_output32_sum_bf16, Output32)
-LOW_RANK_STREAM_SUM(low_rank_backward_a_sum_bf16, OfA)
+LOW_RANK_STREAM_SUM(low_rank_backward_a32_sum_bf16, A32)
+LOW_RANK_STREAM_SUM(low_rank_backward_a64_sum_bf16, A64)
 
 extern "C" __global__ void __launch_bounds__(low_rank::DROP_THREADS) low_rank_backward_input_dropout_bf16(
         bf16* dx,

@@ -101,10 +101,22 @@ public record LowRankCase(
         cases.add(aligned(150, 600, long3, 2, 0, BF16, false));
         cases.add(aligned(200, 328, longDropping, 1, 4, BF16, true));
         cases.add(aligned(65, 72, wide, 1, 0, F32, false));
+        // So deep that the forward product is cut, over two adapters; so long that the gradients
+        // are.
+        List<Module> narrow = List.of(Module.plain(24, 8), Module.dropping(16, 4, 0.5f));
+        cases.add(aligned(20, 776, List.of(Module.plain(24, 8)), 2, 4, BF16, false));
+        cases.add(aligned(150, 776, narrow, 2, 0, BF16, true));
+        // More blocks than one launch takes.
+        cases.add(aligned(20, 40, qkvOf(3), 14, 2, BF16, true));
+        cases.add(aligned(9, 17, qkvOf(1), 14, 2, F32, false));
         return cases;
     }
 
     private static final Layout ODD = Layout.ODD;
+
+    private static List<Module> qkvOf(int rank) {
+        return List.of(Module.plain(16, rank), Module.plain(8, rank), Module.plain(8, rank));
+    }
 
     /** Fused q/k/v, gate/up and down of Llama-3.1-8B at rank 16, and q/k/v with dropout. */
     public static List<OpCase<LowRankKernel>> speed() {

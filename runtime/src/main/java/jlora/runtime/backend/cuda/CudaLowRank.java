@@ -47,7 +47,8 @@ final class CudaLowRank implements LowRankKernel {
     private record Pass(String name, int strip, int rows, int stages, int locals) {
         private static final Pass OUTPUT_16 = new Pass("backward_output16", 512, 16, 4, 16);
         private static final Pass OUTPUT_32 = new Pass("backward_output32", 512, 16, 4, 32);
-        private static final Pass A = new Pass("backward_a", 256, 16, 8, 64);
+        private static final Pass A_32 = new Pass("backward_a32", 256, 16, 8, 32);
+        private static final Pass A_64 = new Pass("backward_a64", 256, 16, 8, 64);
 
         private static final int THREADS = 256;
         private static final int WARPS = THREADS / 32;
@@ -76,9 +77,16 @@ final class CudaLowRank implements LowRankKernel {
     }
 
     private final CudaKernels kernels;
+    private final long scratchBytes;
 
     CudaLowRank(CudaKernels kernels) {
+        this(kernels, CudaKernels.SCRATCH_BYTES);
+    }
+
+    /** With less scratch than there is. */
+    CudaLowRank(CudaKernels kernels, long scratchBytes) {
         this.kernels = kernels;
+        this.scratchBytes = scratchBytes;
     }
 
     @Override
@@ -125,7 +133,7 @@ final class CudaLowRank implements LowRankKernel {
         long tiles = Math.ceilDiv(x.rows(), FORWARD_ROWS);
         long groups = Math.ceilDiv(u.cols(), FORWARD_COLUMNS);
         long chunks = Math.ceilDiv(x.cols(), FORWARD_DEPTH);
-        long splits = splits(tiles * groups, chunks / 4, 4 * u.elements(), scratchBytes());
+        long splits = splits(tiles * groups, chunks / 4, 4 * u.elements(), scratchBytes);
         long partial = kernels.scratch(splits == 1 ? 0 : splits * 4 * u.elements());
         long tile = 2L * FORWARD_ROWS * FORWARD_DEPTH;
         long shared = FORWARD_STAGES * (tile + 2L * FORWARD_COLUMNS * FORWARD_DEPTH);
@@ -216,7 +224,7 @@ final class CudaLowRank implements LowRankKernel {
         Pass pass = rank <= Pass.OUTPUT_16.locals() ? Pass.OUTPUT_16 : wide;
         int strips = strips(groups);
         // Half of the scratch for either sum; dU of so many rows at a time as fit.
-        long half = scratchBytes() / 2;
+        long half = scratchBytes / 2;
         long row = 4L * Math.max(1, strips) * pass.locals();
         long rows = Math.max(1, half / row / pass.rows()) * pass.rows();
         for (long from = 0; from < dy.rows(); from += rows) {
@@ -243,7 +251,10 @@ final class CudaLowRank implements LowRankKernel {
             return;
         }
         boolean fast = x.dtype() == DType.BF16 && CudaKernels.aligned(x) && x.rows() > 0;
-        Pass pass = Pass.A;
+        boolean drops = dA.stream().anyMatch(target -> target.block().dropout() > 0);
+        long rank = dA.stream().mapToLong(target -> target.block().rank()).sum();
+        // A pass that forms masks is bound by that, so it need not hold many columns.
+        Pass pass = drops || rank <= Pass.A_32.locals() ? Pass.A_32 : Pass.A_64;
         for (List<Part> parts : LowRankTable.batches(LowRankTable.of(dA, pass.locals()))) {
             List<Group> groups =
                     LowRankTable.overInputs(parts, x.cols(), pass.locals(), pass.strip());
@@ -251,7 +262,7 @@ final class CudaLowRank implements LowRankKernel {
             if (fast) {
                 stream(
                         pass,
-                        parts.stream().anyMatch(Part::drops),
+                        drops,
                         groups,
                         table,
                         0,
@@ -295,8 +306,8 @@ final class CudaLowRank implements LowRankKernel {
         int strips = strips(groups);
         long tiles = Math.ceilDiv(streamed.rows(), pass.rows());
         long gradientBytes = 4 * strips * pass.gradient();
-        long splits = splits(strips, tiles / 4, gradientBytes, scratchBytes() - duBytes);
-        long duPartial = kernels.scratch(scratchBytes());
+        long splits = splits(strips, tiles / 4, gradientBytes, scratchBytes - duBytes);
+        long duPartial = kernels.scratch(scratchBytes);
         long gradientPartial = duPartial + duBytes;
         if (strips > 0) {
             long more = du.isPresent() ? pass.sumBytes() : drops ? pass.maskBytes() : 0;
@@ -401,10 +412,6 @@ final class CudaLowRank implements LowRankKernel {
         long wanted = Math.ceilDiv(kernels.device().multiprocessors(), Math.max(1, blocks));
         long fit = bytes / Math.max(1, bytesEach);
         return Math.max(1, Math.min(wanted, Math.min(most, fit)));
-    }
-
-    private static long scratchBytes() {
-        return CudaKernels.SCRATCH_BYTES;
     }
 
     private static int strips(List<Group> groups) {
