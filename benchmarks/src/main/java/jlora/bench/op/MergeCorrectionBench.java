@@ -3,7 +3,7 @@ package jlora.bench.op;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
@@ -52,8 +52,8 @@ public final class MergeCorrectionBench {
                     "%s%n%nW [%d, %d], rank %d%n%n", backend.describe(), rows, cols, rank);
             System.out.println(
                     "| σ(BA) | type | weights corrected | record | bytes of the weights |"
-                            + " fingerprint GB/s | prepare GB/s | merge GB/s | unmerge GB/s |");
-            System.out.println("|---|---|---|---|---|---|---|---|---|");
+                            + " fingerprint GB/s | merge GB/s | unmerge GB/s |");
+            System.out.println("|---|---|---|---|---|---|---|---|");
             for (DType dtype : List.of(DType.BF16, DType.F32)) {
                 run(backend, dtype, rows, cols, rank);
             }
@@ -83,41 +83,37 @@ public final class MergeCorrectionBench {
         fill(b, random, factor);
         MergeKernel kernel = backend.kernels().merge();
         List<double[]> seconds = new ArrayList<>();
-        long corrected = 0;
-        long bytes = 0;
-        Correction.Kind kind = Correction.Kind.NONE;
+        Corrections.Matrix record = null;
+        List<MergeKernel.Part> parts = List.of(new MergeKernel.Part(w, a, b));
         for (int run = 0; run < RUNS; run++) {
             long t0 = System.nanoTime();
-            long print = kernel.fingerprint(w);
+            long[] print = kernel.fingerprints(List.of(w));
             long t1 = System.nanoTime();
-            try (Correction record = kernel.prepare(w, a, b).orElseThrow()) {
+            try (Corrections corrections = kernel.merge(parts).orElseThrow()) {
+                backend.synchronize();
                 long t2 = System.nanoTime();
-                kernel.merge(w, a, b, record);
+                kernel.unmerge(parts, corrections);
+                backend.synchronize();
                 long t3 = System.nanoTime();
-                kernel.unmerge(w, a, b, record);
-                long t4 = System.nanoTime();
-                if (kernel.fingerprint(w) != print) {
+                if (!Arrays.equals(kernel.fingerprints(List.of(w)), print)) {
                     throw new IllegalStateException("unmerging did not give the weight back");
                 }
-                corrected = record.corrected();
-                bytes = record.bytes();
-                kind = record.kind();
-                seconds.add(new double[] {t1 - t0, t2 - t1, t3 - t2, t4 - t3});
+                record = corrections.matrices().getFirst();
+                seconds.add(new double[] {t1 - t0, t2 - t1, t3 - t2});
             }
         }
         double size = w.elements() * (double) w.dtype().bytes();
         System.out.printf(
                 Locale.ROOT,
-                "| %.0e | %s | %.2f %% | %s | %.2f %% | %.1f | %.1f | %.1f | %.1f |%n",
+                "| %.0e | %s | %.2f %% | %s | %.2f %% | %.1f | %.1f | %.1f |%n",
                 sigma,
                 w.dtype().torchName(),
-                100.0 * corrected / w.elements(),
-                kind,
-                100 * bytes / size,
+                100.0 * record.corrected() / w.elements(),
+                record.kind(),
+                100 * record.bytes() / size,
                 size / median(seconds, 0),
-                size / median(seconds, 1),
-                2 * size / median(seconds, 2),
-                2 * size / median(seconds, 3));
+                2 * size / median(seconds, 1),
+                2 * size / median(seconds, 2));
     }
 
     private void fill(Tensor to, SplittableRandom random, double sigma) {

@@ -3,12 +3,13 @@ package jlora.runtime.cases;
 import static jlora.runtime.tensor.DType.BF16;
 import static jlora.runtime.tensor.DType.F32;
 
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 
@@ -65,14 +66,12 @@ public record MergeCase(int out, int in, int rank, double sigma, DType dtype)
             Slot high,
             boolean back) {
         Tensor w = tensors.apply(weight);
-        Tensor a = tensors.apply(low);
-        Tensor b = tensors.apply(high);
-        long before = kernel.fingerprint(w);
-        try (Correction correction = kernel.prepare(w, a, b).orElseThrow()) {
-            kernel.merge(w, a, b, correction);
+        var part = new MergeKernel.Part(w, tensors.apply(low), tensors.apply(high));
+        long[] before = kernel.fingerprints(List.of(w));
+        try (Corrections corrections = kernel.merge(List.of(part)).orElseThrow()) {
             if (back) {
-                kernel.unmerge(w, a, b, correction);
-                if (kernel.fingerprint(w) != before) {
+                kernel.unmerge(List.of(part), corrections);
+                if (!Arrays.equals(kernel.fingerprints(List.of(w)), before)) {
                     throw new AssertionError("unmerging did not give the weight back");
                 }
             }

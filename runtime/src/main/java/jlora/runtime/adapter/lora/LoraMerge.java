@@ -3,19 +3,19 @@ package jlora.runtime.adapter.lora;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
-import jlora.runtime.kernel.Correction;
-import jlora.runtime.kernel.LowRankBorder;
+import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.model.Model;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.HostValues;
 
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * An adapter added to a model's weights in place, with what it takes to take it off again to the
@@ -24,13 +24,6 @@ import java.util.Optional;
  * switched.
  */
 public final class LoraMerge implements AutoCloseable {
-    /** One module's rows of a weight, its factors, and its record. */
-    record Part(
-            LoraAdapter.Module module,
-            Tensor w,
-            LowRankBorder.Block border,
-            Correction correction) {}
-
     private enum State {
         MERGED,
         UNMERGED,
@@ -40,15 +33,31 @@ public final class LoraMerge implements AutoCloseable {
     private final Backend backend;
     private final Model model;
     private final LoraAdapter adapter;
-    private final List<Part> parts = new ArrayList<>();
-    private final Map<Tensor, Long> weightPrints = new LinkedHashMap<>();
-    private final Map<Tensor, Long> borderPrints = new LinkedHashMap<>();
+    private final List<MergeKernel.Part> parts;
+
+    /** Whole weights, and the borders that unmerging reads. */
+    private final List<Tensor> weights;
+
+    private final List<Tensor> borders;
+    private long[] weightPrints;
+    private long[] borderPrints;
+    private Optional<Corrections> corrections = Optional.empty();
     private State state = State.UNMERGED;
 
     private LoraMerge(Backend backend, Model model, LoraAdapter adapter) {
         this.backend = backend;
         this.model = model;
         this.adapter = adapter;
+        this.parts =
+                adapter.modules().stream()
+                        .map(m -> new MergeKernel.Part(m.weight(), m.border().a(), m.border().b()))
+                        .toList();
+        this.weights =
+                adapter.modules().stream()
+                        .map(m -> m.linear().weight().weight())
+                        .distinct()
+                        .toList();
+        this.borders = parts.stream().flatMap(part -> Stream.of(part.a(), part.b())).toList();
     }
 
     /**
@@ -64,13 +73,7 @@ public final class LoraMerge implements AutoCloseable {
                             + "' cannot be merged");
         }
         LoraMerge merge = new LoraMerge(backend, model, adapter);
-        try {
-            merge.prepare();
-            merge.apply();
-        } catch (RuntimeException | Error e) {
-            merge.free();
-            throw e;
-        }
+        merge.apply();
         return merge;
     }
 
@@ -78,42 +81,15 @@ public final class LoraMerge implements AutoCloseable {
         return backend.kernels().merge();
     }
 
-    /** Everything that can fail, before a weight changes. */
-    private void prepare() {
-        for (LoraAdapter.Module module : adapter.modules()) {
-            LowRankBorder.Block border = module.border();
-            Tensor w = module.weight();
-            Correction correction =
-                    kernel().prepare(w, border.a(), border.b())
-                            .orElseThrow(() -> notFinite(module));
-            parts.add(new Part(module, w, border, correction));
-            weightPrints.computeIfAbsent(module.linear().weight().weight(), kernel()::fingerprint);
-            borderPrints.put(border.a(), kernel().fingerprint(border.a()));
-            borderPrints.put(border.b(), kernel().fingerprint(border.b()));
-        }
-    }
-
     private void apply() {
-        int done = 0;
-        try {
-            for (Part part : parts) {
-                kernel().merge(part.w, part.border.a(), part.border.b(), part.correction);
-                done++;
-            }
-            backend.synchronize();
-        } catch (RuntimeException | Error e) {
-            takeOff(parts.subList(0, done));
-            throw e;
+        weightPrints = kernel().fingerprints(weights);
+        borderPrints = kernel().fingerprints(borders);
+        corrections = kernel().merge(parts);
+        if (corrections.isEmpty()) {
+            throw notFinite();
         }
         setMerged(true);
         state = State.MERGED;
-    }
-
-    private void takeOff(List<Part> merged) {
-        for (Part part : merged) {
-            kernel().unmerge(part.w, part.border.a(), part.border.b(), part.correction);
-        }
-        backend.synchronize();
     }
 
     private void setMerged(boolean merged) {
@@ -121,26 +97,39 @@ public final class LoraMerge implements AutoCloseable {
         model.linears().forEach(linear -> linear.ignoreBorders(merged));
     }
 
-    private JloraException notFinite(LoraAdapter.Module module) {
-        String what = "the sum of weight and update";
-        Map<String, Tensor> operands = new LinkedHashMap<>();
-        operands.put("lora_A", module.border().a());
-        operands.put("lora_B", module.border().b());
-        operands.put("the weight", module.weight());
-        for (Map.Entry<String, Tensor> operand : operands.entrySet()) {
-            if (!finite(HostValues.read(backend, operand.getValue()))) {
-                what = operand.getKey();
-                break;
+    /** Finds out what of which module cannot be merged; nothing was. */
+    private JloraException notFinite() {
+        for (int i = 0; i < parts.size(); i++) {
+            List<MergeKernel.Part> alone = parts.subList(i, i + 1);
+            Optional<Corrections> merged = kernel().merge(alone);
+            if (merged.isEmpty()) {
+                String what = notFinite(parts.get(i)).orElse("the sum of weight and update");
+                return notFinite(what + " of " + adapter.modules().get(i).module());
             }
+            kernel().unmerge(alone, merged.get());
+            merged.get().close();
         }
+        throw new IllegalStateException("all parts of a merge that was refused are finite");
+    }
+
+    private Optional<String> notFinite(MergeKernel.Part part) {
+        Map<String, Tensor> operands = new LinkedHashMap<>();
+        operands.put("lora_A", part.a());
+        operands.put("lora_B", part.b());
+        operands.put("the weight", part.w());
+        return operands.entrySet().stream()
+                .filter(operand -> !finite(HostValues.read(backend, operand.getValue())))
+                .map(Map.Entry::getKey)
+                .findFirst();
+    }
+
+    private JloraException notFinite(String what) {
         return new JloraException(
                 ExitCode.NUMERICS,
                 "adapter '"
                         + adapter.name()
                         + "' cannot be merged: "
                         + what
-                        + " of "
-                        + module.module()
                         + " holds NaN or infinity; no weight was changed, so use an adapter and a"
                         + " base model with finite values.");
     }
@@ -160,7 +149,7 @@ public final class LoraMerge implements AutoCloseable {
 
     /** What the correction records take; until {@link #unmerge} or {@link #close}. */
     public MergeCost cost() {
-        return MergeCost.of(parts);
+        return MergeCost.of(parts, corrections.orElseThrow());
     }
 
     /**
@@ -173,7 +162,7 @@ public final class LoraMerge implements AutoCloseable {
             throw new IllegalStateException(
                     "adapter '" + adapter.name() + "' is not merged, or its merge is closed");
         }
-        changed(borderPrints)
+        changed(borders, borderPrints)
                 .ifPresent(
                         tensor -> {
                             throw new IllegalStateException(
@@ -183,10 +172,10 @@ public final class LoraMerge implements AutoCloseable {
                                             + adapter.name()
                                             + "' was merged: it cannot be unmerged");
                         });
-        takeOff(parts);
+        kernel().unmerge(parts, corrections.orElseThrow());
         setMerged(false);
         state = State.UNMERGED;
-        Optional<Tensor> wrong = changed(weightPrints);
+        Optional<Tensor> wrong = changed(weights, weightPrints);
         free();
         wrong.ifPresent(
                 tensor -> {
@@ -198,16 +187,14 @@ public final class LoraMerge implements AutoCloseable {
                 });
     }
 
-    private Optional<Tensor> changed(Map<Tensor, Long> prints) {
-        return prints.entrySet().stream()
-                .filter(print -> kernel().fingerprint(print.getKey()) != print.getValue())
-                .map(Map.Entry::getKey)
-                .findFirst();
+    private Optional<Tensor> changed(List<Tensor> tensors, long[] prints) {
+        int differing = Arrays.mismatch(kernel().fingerprints(tensors), prints);
+        return differing < 0 ? Optional.empty() : Optional.of(tensors.get(differing));
     }
 
     private void free() {
-        parts.forEach(part -> part.correction.close());
-        parts.clear();
+        corrections.ifPresent(Corrections::close);
+        corrections = Optional.empty();
     }
 
     /** Frees the records; an adapter that is still merged stays so for good. */

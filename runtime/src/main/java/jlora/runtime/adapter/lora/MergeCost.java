@@ -1,8 +1,10 @@
 package jlora.runtime.adapter.lora;
 
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
+import jlora.runtime.kernel.MergeKernel;
 
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
@@ -12,7 +14,7 @@ import java.util.Map;
  * @param weights merged weights
  * @param weightBytes their bytes
  * @param corrected weights that subtracting the update does not give back
- * @param bytes of all correction records
+ * @param bytes that the correction records hold
  * @param matrices how many weight matrices have each kind of record
  */
 public record MergeCost(
@@ -20,25 +22,25 @@ public record MergeCost(
         long weightBytes,
         long corrected,
         long bytes,
-        Map<Correction.Kind, Integer> matrices) {
+        Map<Corrections.Kind, Integer> matrices) {
     public MergeCost {
         matrices = Map.copyOf(matrices);
     }
 
-    static MergeCost of(Iterable<LoraMerge.Part> parts) {
+    static MergeCost of(List<MergeKernel.Part> parts, Corrections corrections) {
         long weights = 0;
         long weightBytes = 0;
-        long corrected = 0;
-        long bytes = 0;
-        Map<Correction.Kind, Integer> matrices = new EnumMap<>(Correction.Kind.class);
-        for (LoraMerge.Part part : parts) {
+        for (MergeKernel.Part part : parts) {
             weights += part.w().elements();
             weightBytes += part.w().elements() * part.w().dtype().bytes();
-            corrected += part.correction().corrected();
-            bytes += part.correction().bytes();
-            matrices.merge(part.correction().kind(), 1, Integer::sum);
         }
-        return new MergeCost(weights, weightBytes, corrected, bytes, matrices);
+        long corrected = 0;
+        Map<Corrections.Kind, Integer> matrices = new EnumMap<>(Corrections.Kind.class);
+        for (Corrections.Matrix matrix : corrections.matrices()) {
+            corrected += matrix.corrected();
+            matrices.merge(matrix.kind(), 1, Integer::sum);
+        }
+        return new MergeCost(weights, weightBytes, corrected, corrections.bytes(), matrices);
     }
 
     /** The share of the weights that need a correction. */

@@ -1,6 +1,6 @@
 package jlora.runtime.backend.cpu;
 
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
 
 /**
  * Writes or reads the corrections of one rectangle, in ascending positions. Weights are given as
@@ -23,7 +23,7 @@ interface CorrectionCode {
     int before(int back);
 
     /** For weights of so many bytes. */
-    static CorrectionCode of(Correction.Kind kind, int width) {
+    static CorrectionCode of(Corrections.Kind kind, int width) {
         return switch (kind) {
             case SPARSE -> new SparseCorrections(width);
             case CODES -> new CodedCorrections(width);

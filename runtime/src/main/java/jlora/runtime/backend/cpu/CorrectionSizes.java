@@ -1,6 +1,6 @@
 package jlora.runtime.backend.cpu;
 
-import jlora.runtime.kernel.Correction.Kind;
+import jlora.runtime.kernel.Corrections.Kind;
 
 import java.util.EnumMap;
 import java.util.Map;

@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu;
 
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
+import jlora.runtime.kernel.Corrections.Kind;
 import jlora.runtime.tensor.MemoryArena;
 
 import java.lang.foreign.MemorySegment;
@@ -8,7 +9,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Optional;
 
 /** The record of one weight matrix, rectangle behind rectangle in one stretch of memory. */
-final class CpuCorrection implements Correction {
+final class CpuCorrection implements AutoCloseable {
     private final MergeStripes stripes;
     private final Kind kind;
     private final int width;
@@ -58,19 +59,16 @@ final class CpuCorrection implements Correction {
         MemorySegment.copy(from, ValueLayout.JAVA_BYTE, 0, to, 0, size(stripe));
     }
 
-    @Override
-    public Kind kind() {
+    Kind kind() {
         return kind;
     }
 
-    @Override
-    public long corrected() {
-        return corrected;
+    long bytes() {
+        return memory.map(MemoryArena::bytes).orElse(0L) + (long) offsets.length * Long.BYTES;
     }
 
-    @Override
-    public long bytes() {
-        return memory.map(MemoryArena::bytes).orElse(0L) + (long) offsets.length * Long.BYTES;
+    Corrections.Matrix summary() {
+        return new Corrections.Matrix(kind, corrected, bytes());
     }
 
     @Override

@@ -1,19 +1,21 @@
 package jlora.runtime.backend.cpu;
 
 import jlora.runtime.backend.cpu.MergeStripes.Stripe;
-import jlora.runtime.kernel.Correction;
-import jlora.runtime.kernel.Correction.Kind;
+import jlora.runtime.kernel.Corrections;
+import jlora.runtime.kernel.Corrections.Kind;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * {@link MergeKernel} by rectangles of the weight. Preparing computes everything that merging does
- * and keeps only sizes, so the record is allocated once, to the byte, before a weight changes.
+ * {@link MergeKernel} by rectangles of each weight. First computes everything that merging does and
+ * keeps only sizes, so the records are allocated, to the byte, before a weight changes.
  */
 final class CpuMerge implements MergeKernel {
     private final CpuPool pool;
@@ -23,7 +25,36 @@ final class CpuMerge implements MergeKernel {
     }
 
     @Override
-    public Optional<Correction> prepare(Tensor w, Tensor a, Tensor b) {
+    public Optional<Corrections> merge(List<Part> parts) {
+        List<CpuCorrection> records = new ArrayList<>();
+        CpuCorrections all = new CpuCorrections(records);
+        int merged = 0;
+        try {
+            for (Part part : parts) {
+                Optional<CpuCorrection> record = prepare(part);
+                if (record.isEmpty()) {
+                    all.close();
+                    return Optional.empty();
+                }
+                records.add(record.get());
+            }
+            for (; merged < parts.size(); merged++) {
+                merge(parts.get(merged), records.get(merged));
+            }
+            return Optional.of(all);
+        } catch (RuntimeException | Error e) {
+            for (int i = 0; i < merged; i++) {
+                unmerge(parts.get(i), records.get(i));
+            }
+            all.close();
+            throw e;
+        }
+    }
+
+    /** Finds what a merge would lose and makes room for it; empty when it would not be finite. */
+    private Optional<CpuCorrection> prepare(Part matrix) {
+        Tensor w = matrix.w();
+        Tensor a = matrix.a();
         MergeStripes stripes = MergeStripes.of(w);
         CorrectionSizes sizes = new CorrectionSizes(stripes, w.dtype().bytes());
         AtomicBoolean finite = new AtomicBoolean(true);
@@ -31,7 +62,8 @@ final class CpuMerge implements MergeKernel {
         pool.tasks(
                 stripes.count(),
                 (part, task) -> {
-                    if (finite.get() && !measure(tile(tiles, part, w, a), w, a, b, sizes, task)) {
+                    MergeTile tile = tile(tiles, part, w, a);
+                    if (finite.get() && !measure(tile, w, a, matrix.b(), sizes, task)) {
                         finite.set(false);
                     }
                 });
@@ -68,13 +100,13 @@ final class CpuMerge implements MergeKernel {
         return true;
     }
 
-    @Override
-    public void merge(Tensor w, Tensor a, Tensor b, Correction correction) {
-        CpuCorrection record = (CpuCorrection) correction;
+    private void merge(Part matrix, CpuCorrection record) {
+        Tensor w = matrix.w();
+        Tensor a = matrix.a();
         MergeTile[] tiles = new MergeTile[pool.threads()];
         pool.tasks(
                 record.stripes().count(),
-                (part, task) -> merge(tile(tiles, part, w, a), w, a, b, record, task));
+                (part, task) -> merge(tile(tiles, part, w, a), w, a, matrix.b(), record, task));
     }
 
     private static void merge(
@@ -112,8 +144,16 @@ final class CpuMerge implements MergeKernel {
     }
 
     @Override
-    public void unmerge(Tensor w, Tensor a, Tensor b, Correction correction) {
-        CpuCorrection record = (CpuCorrection) correction;
+    public void unmerge(List<Part> parts, Corrections corrections) {
+        List<CpuCorrection> records = ((CpuCorrections) corrections).records();
+        for (int i = 0; i < parts.size(); i++) {
+            unmerge(parts.get(i), records.get(i));
+        }
+    }
+
+    private void unmerge(Part matrix, CpuCorrection record) {
+        Tensor w = matrix.w();
+        Tensor a = matrix.a();
         MergeTile[] tiles = new MergeTile[pool.threads()];
         pool.tasks(
                 record.stripes().count(),
@@ -121,7 +161,7 @@ final class CpuMerge implements MergeKernel {
                     switch (record.kind()) {
                         case COPY -> restore(w, record, task);
                         case NONE, SPARSE, CODES ->
-                                unmerge(tile(tiles, part, w, a), w, a, b, record, task);
+                                unmerge(tile(tiles, part, w, a), w, a, matrix.b(), record, task);
                     }
                 });
     }
@@ -176,7 +216,7 @@ final class CpuMerge implements MergeKernel {
     }
 
     @Override
-    public long fingerprint(Tensor tensor) {
-        return WordSums.of(pool, tensor);
+    public long[] fingerprints(List<Tensor> tensors) {
+        return tensors.stream().mapToLong(tensor -> WordSums.of(pool, tensor)).toArray();
     }
 }

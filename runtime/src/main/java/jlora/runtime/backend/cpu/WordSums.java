@@ -12,7 +12,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** {@link MergeKernel#fingerprint}, a vector of words at a time: integer sums have no order. */
+/** {@link MergeKernel#fingerprints}, a vector of words at a time: integer sums have no order. */
 final class WordSums {
     private static final VectorSpecies<Long> LONGS = LongVector.SPECIES_PREFERRED;
     private static final ValueLayout.OfLong WORD =

@@ -139,6 +139,10 @@ public final class CudaBackend implements Backend {
         return kernels;
     }
 
+    CudaKernels launches() {
+        return launches;
+    }
+
     public DeviceInfo device() {
         return context.device();
     }

@@ -13,7 +13,7 @@ import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
 import jlora.runtime.io.Json;
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
 import jlora.runtime.model.Decoder;
 import jlora.runtime.model.Model;
 import jlora.runtime.model.Models;
@@ -215,7 +215,7 @@ class LoraMergeTest {
                 assertEquals(
                         f.adapter.modules().size(),
                         cost.matrices().values().stream().mapToInt(n -> n).sum());
-                assertTrue(cost.matrices().containsKey(Correction.Kind.SPARSE), cost.toString());
+                assertTrue(cost.matrices().containsKey(Corrections.Kind.SPARSE), cost.toString());
             }
         }
     }

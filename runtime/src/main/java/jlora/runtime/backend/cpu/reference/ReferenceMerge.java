@@ -1,90 +1,112 @@
 package jlora.runtime.backend.cpu.reference;
 
-import jlora.runtime.kernel.Correction;
+import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.tensor.Bf16;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
 /** {@link MergeKernel} by definition; its record is a plain list of positions and weights. */
 public final class ReferenceMerge implements MergeKernel {
-    private static final class Weights implements Correction {
-        private final Map<Long, Float> byPosition = new LinkedHashMap<>();
-        private final int width;
-
-        Weights(int width) {
-            this.width = width;
+    /** Per matrix the weights that do not come back, by their position. */
+    private record Weights(List<Part> parts, List<Map<Long, Float>> lost) implements Corrections {
+        private long bytes(int part) {
+            return lost.get(part).size()
+                    * (long) (Long.BYTES + parts.get(part).w().dtype().bytes());
         }
 
         @Override
-        public Kind kind() {
-            return byPosition.isEmpty() ? Kind.NONE : Kind.SPARSE;
-        }
-
-        @Override
-        public long corrected() {
-            return byPosition.size();
+        public List<Matrix> matrices() {
+            List<Matrix> matrices = new ArrayList<>();
+            for (int i = 0; i < lost.size(); i++) {
+                Kind kind = lost.get(i).isEmpty() ? Kind.NONE : Kind.SPARSE;
+                matrices.add(new Matrix(kind, lost.get(i).size(), bytes(i)));
+            }
+            return matrices;
         }
 
         @Override
         public long bytes() {
-            return corrected() * (Long.BYTES + width);
+            return matrices().stream().mapToLong(Matrix::bytes).sum();
         }
 
         @Override
         public void close() {
-            byPosition.clear();
+            lost.clear();
         }
     }
 
     @Override
-    public Optional<Correction> prepare(Tensor w, Tensor a, Tensor b) {
-        Weights record = new Weights(w.dtype().bytes());
+    public Optional<Corrections> merge(List<Part> parts) {
+        List<Map<Long, Float>> lost = new ArrayList<>();
+        for (Part part : parts) {
+            Map<Long, Float> weights = new LinkedHashMap<>();
+            if (!lost(part, weights)) {
+                return Optional.empty();
+            }
+            lost.add(weights);
+        }
+        for (Part part : parts) {
+            Tensor w = part.w();
+            for (long i = 0; i < w.rows(); i++) {
+                for (long j = 0; j < w.cols(); j++) {
+                    float delta = delta(part.a(), part.b(), i, j);
+                    Elements.set(w, i, j, round(w, (float) Elements.get(w, i, j) + delta));
+                }
+            }
+        }
+        return Optional.of(new Weights(List.copyOf(parts), lost));
+    }
+
+    /** Collects the weights that a merge would lose; false when it would not be finite. */
+    private static boolean lost(Part part, Map<Long, Float> byPosition) {
+        Tensor w = part.w();
         for (long i = 0; i < w.rows(); i++) {
             for (long j = 0; j < w.cols(); j++) {
-                float delta = delta(a, b, i, j);
+                float delta = delta(part.a(), part.b(), i, j);
                 float before = (float) Elements.get(w, i, j);
                 float merged = round(w, before + delta);
                 if (!Float.isFinite(merged)) {
-                    return Optional.empty();
+                    return false;
                 }
                 float back = round(w, merged - delta);
                 if (Float.floatToRawIntBits(back) != Float.floatToRawIntBits(before)) {
-                    record.byPosition.put(i * w.cols() + j, before);
+                    byPosition.put(i * w.cols() + j, before);
                 }
             }
         }
-        return Optional.of(record);
+        return true;
     }
 
     @Override
-    public void merge(Tensor w, Tensor a, Tensor b, Correction correction) {
-        for (long i = 0; i < w.rows(); i++) {
-            for (long j = 0; j < w.cols(); j++) {
-                Elements.set(w, i, j, round(w, (float) Elements.get(w, i, j) + delta(a, b, i, j)));
+    public void unmerge(List<Part> parts, Corrections corrections) {
+        for (int p = 0; p < parts.size(); p++) {
+            Part part = parts.get(p);
+            Map<Long, Float> lost = ((Weights) corrections).lost().get(p);
+            Tensor w = part.w();
+            for (long i = 0; i < w.rows(); i++) {
+                for (long j = 0; j < w.cols(); j++) {
+                    float delta = delta(part.a(), part.b(), i, j);
+                    float back = round(w, (float) Elements.get(w, i, j) - delta);
+                    Elements.set(w, i, j, lost.getOrDefault(i * w.cols() + j, back));
+                }
             }
         }
     }
 
     @Override
-    public void unmerge(Tensor w, Tensor a, Tensor b, Correction correction) {
-        Weights record = (Weights) correction;
-        for (long i = 0; i < w.rows(); i++) {
-            for (long j = 0; j < w.cols(); j++) {
-                float back = round(w, (float) Elements.get(w, i, j) - delta(a, b, i, j));
-                float before = record.byPosition.getOrDefault(i * w.cols() + j, back);
-                Elements.set(w, i, j, before);
-            }
-        }
+    public long[] fingerprints(List<Tensor> tensors) {
+        return tensors.stream().mapToLong(ReferenceMerge::fingerprint).toArray();
     }
 
-    @Override
-    public long fingerprint(Tensor tensor) {
+    private static long fingerprint(Tensor tensor) {
         long rowBytes = tensor.cols() * tensor.dtype().bytes();
         long words = (rowBytes + 7) / 8;
         long sum = 0;
