@@ -115,10 +115,6 @@ public final class CudaBackend implements Backend {
         return new CudaProducts(launches, matmul, algorithms);
     }
 
-    CudaKernels launches() {
-        return launches;
-    }
-
     CudaProducts products() {
         return products;
     }
