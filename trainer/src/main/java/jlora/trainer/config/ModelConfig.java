@@ -1,5 +1,6 @@
 package jlora.trainer.config;
 
+import jlora.runtime.backend.cuda.AttentionEngine;
 import jlora.runtime.backend.cuda.CudaBinding;
 
 import java.nio.file.Path;
@@ -80,6 +81,14 @@ public record ModelConfig(
                                     + " error.",
                         value = "auto")
                 ProductEngine products,
+        @Key(
+                        doc =
+                                "Who computes attention on a GPU: auto, cudnn or own (jlora's"
+                                    + " kernels). auto is cudnn where it is installed, can do what"
+                                    + " a run needs and agrees with own on a small example; cudnn"
+                                    + " without any of these is an error. On the CPU only auto.",
+                        value = "auto")
+                AttentionEngine attention,
         @Key(
                         doc =
                                 "Memory that the planned run may take, such as 12GiB, 800MB or a"

@@ -4,9 +4,11 @@ import jlora.cu.CudaLibraries;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.UserCache;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
+import jlora.runtime.backend.cuda.AttentionEngine;
 import jlora.runtime.backend.cuda.CudaBackend;
 import jlora.trainer.config.ByteSize;
 import jlora.trainer.config.ModelConfig;
@@ -41,6 +43,15 @@ public final class Backends {
     }
 
     private static Backend cpu(RunConfig config) {
+        AttentionEngine attention = config.model().attention();
+        if (attention != AttentionEngine.AUTO) {
+            throw JloraException.usage(
+                    config.place("attention").map(p -> p + ": ").orElse("")
+                            + "attention is "
+                            + attention.name().toLowerCase(Locale.ROOT)
+                            + ", which chooses among kernels for GPUs, but this run is on the CPU;"
+                            + " remove it or set device: cuda.");
+        }
         String products = config.model().products().name().toLowerCase(Locale.ROOT);
         return new CpuBackend(new CpuOptions(threads(config), ProductLibrary.of(products)));
     }
@@ -77,7 +88,13 @@ public final class Backends {
 
     private static Backend cuda(
             RunConfig config, CudaLibraries libraries, int ordinal, Consumer<String> note) {
-        CudaBackend backend = new CudaBackend(libraries, ordinal, config.model().cudaBinding());
+        CudaBackend backend =
+                new CudaBackend(
+                        libraries,
+                        ordinal,
+                        config.model().cudaBinding(),
+                        config.model().attention(),
+                        UserCache.folder());
         backend.notes().forEach(note);
         return backend;
     }

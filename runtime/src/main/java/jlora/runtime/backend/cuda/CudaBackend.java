@@ -33,9 +33,12 @@ public final class CudaBackend implements Backend {
      */
     public static final long MARGIN_BYTES = 640L << 20;
 
-    /** What a backend holds for itself, on any device. */
-    public static final long RESERVED_BYTES =
+    /** What a backend holds for itself whoever computes attention. */
+    private static final long HELD_BYTES =
             CudaKernels.SCRATCH_BYTES + DeviceTables.CHUNK_BYTES + CudaProducts.DEVICE_BYTES;
+
+    /** What a backend holds for itself at most, on any device. */
+    public static final long RESERVED_BYTES = HELD_BYTES + CudnnAttention.WORKSPACE_BYTES;
 
     private final Resources owned = new Resources();
     private final Thread owner = Thread.currentThread();
@@ -43,6 +46,7 @@ public final class CudaBackend implements Backend {
     private final CudaStream stream;
     private final CudaKernels launches;
     private final CudaProducts products;
+    private final CudaAttention attention;
     private final Kernels kernels;
     private final CudaCopies copies;
     private final CudaReadbacks readbacks;
@@ -57,15 +61,21 @@ public final class CudaBackend implements Backend {
      * @param binding who calls the driver
      */
     public CudaBackend(CudaLibraries libraries, int ordinal, CudaBinding binding) {
-        this(libraries, ordinal, binding, UserCache.folder());
+        this(libraries, ordinal, binding, AttentionEngine.AUTO, UserCache.folder());
     }
 
     /**
      * @param ordinal number of the device
      * @param binding who calls the driver
+     * @param engine who computes attention
      * @param cache where the algorithms of products are kept from run to run
      */
-    public CudaBackend(CudaLibraries libraries, int ordinal, CudaBinding binding, Path cache) {
+    public CudaBackend(
+            CudaLibraries libraries,
+            int ordinal,
+            CudaBinding binding,
+            AttentionEngine engine,
+            Path cache) {
         try {
             CudaDevices devices = CudaDevices.find(libraries, binding);
             devices.require(ordinal);
@@ -75,6 +85,7 @@ public final class CudaBackend implements Backend {
                     owned.own(new KernelModules(context, KernelImages.ofThisBuild()));
             this.launches = owned.own(new CudaKernels(context, stream, modules));
             this.products = owned.own(openProducts(libraries, binding, cache));
+            this.attention = owned.own(CudaAttention.open(engine, libraries, launches));
             this.copies = owned.own(new CudaCopies(context, stream));
             this.readbacks = owned.own(new CudaReadbacks(context, stream));
             this.kernels =
@@ -85,7 +96,7 @@ public final class CudaBackend implements Backend {
                             new CudaRmsNorm(launches),
                             new CudaLayerNorm(launches),
                             new CudaRope(launches),
-                            new CudaAttention(launches),
+                            attention,
                             new CudaCachedAttention(launches),
                             new CudaSwiglu(launches),
                             new CudaGelu(launches),
@@ -127,7 +138,14 @@ public final class CudaBackend implements Backend {
     @Override
     public String describe() {
         DeviceInfo device = context.device();
-        return "cuda:" + device.ordinal() + ": " + device.name() + ", " + device.architecture();
+        return "cuda:"
+                + device.ordinal()
+                + ": "
+                + device.name()
+                + ", "
+                + device.architecture()
+                + ", attention by "
+                + attention.describe();
     }
 
     @Override
@@ -163,7 +181,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public long reservedBytes() {
-        return RESERVED_BYTES;
+        return HELD_BYTES + attention.reservedBytes();
     }
 
     @Override

@@ -118,7 +118,7 @@ public final class Emulator {
 
     /** With the cache that another backend may have left something in. */
     public CudaBackend backend(Path cache) {
-        return new CudaBackend(libraries, 0, CudaBinding.PANAMA, cache);
+        return new CudaBackend(libraries, 0, CudaBinding.PANAMA, AttentionEngine.AUTO, cache);
     }
 
     private static Path cache() {
