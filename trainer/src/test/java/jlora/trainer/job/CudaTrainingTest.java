@@ -3,8 +3,11 @@ package jlora.trainer.job;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import jlora.runtime.ExitCode;
+import jlora.runtime.JloraException;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraMerge;
 import jlora.runtime.backend.Backend;
@@ -124,14 +127,13 @@ final class CudaTrainingTest {
 
     @Test
     void evaluationBetweenStepsChangesNone() {
-        String rows = "datasets=[{path: %s, type: tokens}]";
         RunConfig plain = CudaRuns.config("dtype=float32", "eval_split=0.2");
         RunConfig evaluated =
                 CudaRuns.config(
                         "dtype=float32", "eval_split=0.2", "eval_strategy=steps", "eval_steps=2");
         MetricsHistory alone = CudaRuns.train(plain, cuda);
         MetricsHistory between = CudaRuns.train(evaluated, cuda);
-        assertEquals(CudaRuns.losses(alone), CudaRuns.losses(between), rows);
+        assertEquals(CudaRuns.losses(alone), CudaRuns.losses(between));
         assertEquals(
                 List.of(2L, 4L, 6L), between.evaluations().stream().map(e -> e.step()).toList());
         try (Backend cpu = cpu()) {
@@ -143,6 +145,19 @@ final class CudaTrainingTest {
                         1e-4);
             }
         }
+    }
+
+    @Test
+    void lossThatIsNotFiniteIsOfItsOwnStep() {
+        RunConfig config = CudaRuns.config("dtype=float32", "learning_rate=1e18");
+        JloraException expected;
+        try (Backend cpu = cpu()) {
+            expected = assertThrows(JloraException.class, () -> CudaRuns.train(config, cpu));
+        }
+        JloraException got = assertThrows(JloraException.class, () -> CudaRuns.train(config, cuda));
+        assertEquals(ExitCode.NUMERICS, got.exitCode());
+        String step = expected.getMessage().split(":")[0];
+        assertTrue(got.getMessage().startsWith(step + ":"), got.getMessage());
     }
 
     @Test
