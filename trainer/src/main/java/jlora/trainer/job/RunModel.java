@@ -3,6 +3,7 @@ package jlora.trainer.job;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.Resources;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraSpec;
@@ -233,7 +234,7 @@ public final class RunModel {
             }
             return session;
         } catch (RuntimeException | Error e) {
-            session.close();
+            Resources.closeAfter(e, session);
             throw e;
         }
     }

@@ -1,6 +1,7 @@
 package jlora.trainer.job;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.Resources;
 import jlora.runtime.adapter.lora.LoraMerge;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Decoder;
@@ -71,12 +72,12 @@ public final class TextGeneration implements AutoCloseable {
                             .forEach(a -> LoraMerge.merge(backend, run.model(), a).close());
                 }
             } catch (RuntimeException | Error e) {
-                session.close();
+                Resources.closeAfter(e, session);
                 throw e;
             }
             return new TextGeneration(backend, run.model(), tokenizer, run.notes(), session);
         } catch (RuntimeException | Error e) {
-            tokenizer.close();
+            Resources.closeAfter(e, tokenizer);
             throw e;
         }
     }

@@ -11,7 +11,9 @@ import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cuda.Emulator;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.metrics.EvalMetrics;
 import jlora.trainer.metrics.MetricsHistory;
+import jlora.trainer.metrics.RunStart;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
 
@@ -95,6 +97,15 @@ final class CudaFaultsTest {
         List<StepMetrics> told = new ArrayList<>();
         StepListener listener =
                 new StepListener() {
+                    @Override
+                    public void started(RunStart start) {}
+
+                    @Override
+                    public void evaluated(EvalMetrics metrics) {}
+
+                    @Override
+                    public void finished() {}
+
                     @Override
                     public void step(StepMetrics metrics) {
                         told.add(metrics);

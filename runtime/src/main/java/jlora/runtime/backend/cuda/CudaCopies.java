@@ -26,7 +26,7 @@ final class CudaCopies implements AutoCloseable {
     /** Rows of a tensor, or columns of one row, that fit into a slot; dense on the host. */
     private record Piece(Tensor tensor, long hostOffset) {
         long bytes() {
-            return tensor.elements() * tensor.dtype().bytes();
+            return CudaCopies.bytes(tensor);
         }
     }
 
@@ -61,7 +61,7 @@ final class CudaCopies implements AutoCloseable {
                         MemorySegment.copy(slot.memory(), 0, to, piece.hostOffset, piece.bytes());
                     });
         }
-        arriving.forEach(Runnable::run);
+        drain(arriving);
     }
 
     /** Host threads fill slots; this thread alone talks to the device. */
@@ -76,12 +76,17 @@ final class CudaCopies implements AutoCloseable {
             Deque<Runnable> filling = new ArrayDeque<>();
             try {
                 for (HostRows.Piece piece : pieces) {
+                    if (bytes(piece.to()) > Staging.SLOT_BYTES) {
+                        drain(filling);
+                        uploadLarge(piece);
+                        continue;
+                    }
                     if (filling.size() == staging.slots() - 1) {
                         filling.remove().run();
                     }
                     filling.add(fill(piece, writers));
                 }
-                filling.forEach(Runnable::run);
+                drain(filling);
             } catch (RuntimeException | Error e) {
                 writers.shutdownNow();
                 throw e;
@@ -89,27 +94,35 @@ final class CudaCopies implements AutoCloseable {
         }
     }
 
+    private static void drain(Deque<Runnable> work) {
+        while (!work.isEmpty()) {
+            work.remove().run();
+        }
+    }
+
+    /** One row that is larger than a slot, through memory of its own. */
+    private void uploadLarge(HostRows.Piece piece) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment host = arena.allocate(bytes(piece.to()), MemoryArena.ALIGNMENT);
+            piece.write(dense(piece.to(), host));
+            upload(piece.to(), host);
+        }
+    }
+
     /** Starts to fill a slot; what is returned waits for that and starts the copy. */
     private Runnable fill(HostRows.Piece piece, ExecutorService writers) {
-        Tensor to = piece.to();
-        long bytes = to.elements() * to.dtype().bytes();
-        if (bytes > Staging.SLOT_BYTES) {
-            return () -> {
-                try (Arena arena = Arena.ofConfined()) {
-                    MemorySegment host = arena.allocate(bytes, MemoryArena.ALIGNMENT);
-                    piece.write(dense(to, host));
-                    upload(to, host);
-                }
-            };
-        }
         Staging.Slot slot = staging.next();
-        Tensor rows = dense(to, slot.memory());
+        Tensor rows = dense(piece.to(), slot.memory());
         Future<?> filled = writers.submit(() -> piece.write(rows));
         return () -> {
             await(filled);
-            toDevice(to, slot.memory());
+            toDevice(piece.to(), slot.memory());
             slot.copied();
         };
+    }
+
+    private static long bytes(Tensor tensor) {
+        return tensor.elements() * tensor.dtype().bytes();
     }
 
     private static Tensor dense(Tensor like, MemorySegment host) {
@@ -164,9 +177,8 @@ final class CudaCopies implements AutoCloseable {
     }
 
     private void toDevice(Tensor to, MemorySegment from) {
-        long bytes = to.elements() * to.dtype().bytes();
         if (to.isDense()) {
-            stream.copyToDevice(to.address(), from.address(), bytes);
+            stream.copyToDevice(to.address(), from.address(), bytes(to));
         } else {
             long row = to.cols() * to.dtype().bytes();
             long pitch = to.stride() * to.dtype().bytes();
@@ -177,9 +189,8 @@ final class CudaCopies implements AutoCloseable {
     }
 
     private void toHost(MemorySegment to, Tensor from) {
-        long bytes = from.elements() * from.dtype().bytes();
         if (from.isDense()) {
-            stream.copyToHost(to.address(), from.address(), bytes);
+            stream.copyToHost(to.address(), from.address(), bytes(from));
         } else {
             long row = from.cols() * from.dtype().bytes();
             long pitch = from.stride() * from.dtype().bytes();

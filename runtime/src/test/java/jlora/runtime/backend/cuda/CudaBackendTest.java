@@ -137,8 +137,10 @@ final class CudaBackendTest {
     void hostThreadsFillRowsOfAnyStride() {
         List<HostRows> sources = new ArrayList<>();
         List<Tensor> tensors = new ArrayList<>();
-        for (int i = 0; i < 5; i++) {
-            Tensor t = floats("t" + i, 1 + 9000L * i, 250, i % 2);
+        for (int i = 0; i < 6; i++) {
+            // The fourth has rows larger than a slot, between others that are being filled.
+            boolean wide = i == 3;
+            Tensor t = floats("t" + i, wide ? 2 : 1 + 9000L * i, wide ? 1_200_000 : 250, i % 2);
             tensors.add(t);
             sources.add(new HostRows(t, CudaBackendTest::writeNumbers));
         }
