@@ -13,11 +13,16 @@ import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
 
 /** A bordered weight in the memory of a backend, set and read through a copy on the host. */
-final class MergeMatrices implements AutoCloseable {
-    static final int OUT = 150;
-    static final int IN = 530;
-    static final int RANK = 5;
+public final class MergeMatrices implements AutoCloseable {
+    /** No multiple of anything. */
+    private static final int OUT = 150;
 
+    private static final int IN = 530;
+    private static final int RANK = 5;
+
+    private final int out;
+    private final int in;
+    private final int rank;
     private final Backend memory;
     private final MemoryArena arena;
     private final MemoryArena image;
@@ -25,9 +30,19 @@ final class MergeMatrices implements AutoCloseable {
     private final Tensor mirror;
 
     MergeMatrices(Backend memory, DType dtype, int pad) {
+        this(memory, dtype, OUT, IN, RANK, pad);
+    }
+
+    /**
+     * @param pad columns behind the border
+     */
+    public MergeMatrices(Backend memory, DType dtype, int out, int in, int rank, int pad) {
         this.memory = memory;
-        whole = Tensor.padded("w", Storage.Role.WEIGHT, dtype, OUT + RANK, IN, RANK + pad);
-        mirror = Tensor.padded("w", Storage.Role.WEIGHT, dtype, OUT + RANK, IN, RANK + pad);
+        this.out = out;
+        this.in = in;
+        this.rank = rank;
+        whole = Tensor.padded("w", Storage.Role.WEIGHT, dtype, out + rank, in, rank + pad);
+        mirror = Tensor.padded("w", Storage.Role.WEIGHT, dtype, out + rank, in, rank + pad);
         long bytes = MemoryArena.align(whole.storage().bytes());
         arena = memory.allocate("w", bytes);
         image = MemoryArena.host("w", bytes);
@@ -35,20 +50,20 @@ final class MergeMatrices implements AutoCloseable {
         image.place(mirror.storage(), 0);
     }
 
-    private static Tensor w(Tensor of) {
-        return of.rows(0, OUT);
+    private Tensor w(Tensor of) {
+        return of.rows(0, out);
     }
 
-    private static Tensor a(Tensor of) {
-        return of.rows(OUT, RANK);
+    private Tensor a(Tensor of) {
+        return of.rows(out, rank);
     }
 
-    private static Tensor b(Tensor of) {
-        return w(of).columns(IN, RANK);
+    private Tensor b(Tensor of) {
+        return w(of).columns(in, rank);
     }
 
     /** Where the kernels see it. */
-    MergeKernel.Part part() {
+    public MergeKernel.Part part() {
         return new MergeKernel.Part(w(whole), a(whole), b(whole));
     }
 
@@ -80,18 +95,33 @@ final class MergeMatrices implements AutoCloseable {
     }
 
     void setFactors(SplittableRandom random, double delta) {
-        double factor = Math.sqrt(delta / Math.sqrt(RANK));
+        double factor = Math.sqrt(delta / Math.sqrt(rank));
         set(a(), random, factor);
         set(b(), random, factor);
     }
 
+    /** Normal weights, and factors whose product has this deviation. */
+    public void fillNormal(long seed, double weight, double delta) {
+        SplittableRandom random = new SplittableRandom(seed);
+        double factor = Math.sqrt(delta / Math.sqrt(rank));
+        for (Tensor to : new Tensor[] {w(), a(), b()}) {
+            double sigma = to.rows() == out && to.cols() == in ? weight : factor;
+            for (int r = 0; r < to.rows(); r++) {
+                for (int c = 0; c < to.cols(); c++) {
+                    Elements.set(to, r, c, (float) (sigma * random.nextGaussian()));
+                }
+            }
+        }
+        upload();
+    }
+
     /** Sends the host's copy. */
-    void upload() {
+    public void upload() {
         memory.upload(raw(whole), image.segment().asSlice(0, mirror.storage().bytes()));
     }
 
     /** Every byte as the backend has it now. */
-    byte[] bytes() {
+    public byte[] bytes() {
         memory.synchronize();
         byte[] all = new byte[Math.toIntExact(whole.storage().bytes())];
         memory.download(MemorySegment.ofArray(all), raw(whole));

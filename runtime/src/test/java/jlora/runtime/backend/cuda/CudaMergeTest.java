@@ -1,15 +1,29 @@
 package jlora.runtime.backend.cuda;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.cpu.CpuBackend;
+import jlora.runtime.backend.cpu.CpuOptions;
+import jlora.runtime.backend.cpu.reference.ReferenceBackend;
 import jlora.runtime.cases.MergeContract;
+import jlora.runtime.cases.MergeMatrices;
+import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+import java.util.List;
 
 /**
  * Merging and unmerging, to the bit, by the CUDA kernels; and what only a device can run out of.
@@ -64,6 +78,83 @@ final class CudaMergeTest {
         @Override
         protected MergeKernel kernel() {
             return new CudaMerge(backend.launches(), -100_000);
+        }
+    }
+
+    /** A weight of which the sample sees one tile of six. */
+    private static MergeMatrices sixTiles() {
+        return new MergeMatrices(backend, DType.BF16, 128, 768, 16, 0);
+    }
+
+    @Test
+    void aPoolThatIsFullIsFollowedByOneThatIsNot() {
+        try (MergeMatrices m = sixTiles()) {
+            m.fillNormal(1, 0.02, 1e-3);
+            for (long slack : new long[] {1L << 20, -1L << 20}) {
+                var kernel = new CudaMerge(backend.launches(), slack);
+                emulator.resetCalls();
+                kernel.merge(List.of(m.part())).orElseThrow().close();
+                assertEquals(slack > 0 ? 1 : 2, emulator.calls("cuMemAlloc"));
+            }
+        }
+    }
+
+    @Test
+    void weightsAreWhatTheyWereWhenMemoryForRecordsIsMissing() {
+        final int outOfMemory = 2;
+        try (MergeMatrices m = sixTiles();
+                MergeMatrices second = sixTiles()) {
+            m.fillNormal(1, 0.02, 1e-3);
+            second.fillNormal(2, 0.02, 0.02);
+            List<byte[]> before = List.of(m.bytes(), second.bytes());
+            Emulator.Live live = emulator.live();
+            for (int allocation = 1; allocation <= 2; allocation++) {
+                // Enough for a few tiles, so that the second pool is asked for in a half-merged
+                // model.
+                var kernel = new CudaMerge(backend.launches(), -10_000);
+                emulator.fail("cuMemAlloc", allocation, outOfMemory);
+                assertThrows(
+                        RuntimeException.class,
+                        () -> kernel.merge(List.of(m.part(), second.part())));
+                emulator.fail("", 0, 0);
+                assertArrayEquals(before.get(0), m.bytes(), "allocation " + allocation);
+                assertArrayEquals(before.get(1), second.bytes(), "allocation " + allocation);
+                assertEquals(live, emulator.live(), "allocation " + allocation);
+            }
+        }
+    }
+
+    /**
+     * σ(BA) of ordinary adapters, and what their records may take of the weights' bytes: entries of
+     * a byte cost what the CPU's do, tables of tiles a percent more.
+     */
+    @ParameterizedTest
+    @CsvSource({"1e-4, 0.02", "3e-4, 0.027", "1e-3, 0.043", "3e-3, 0.074"})
+    void recordsOfOrdinaryAdaptersAreSmall(double sigma, double share) {
+        try (Backend host = new ReferenceBackend();
+                MergeMatrices m = new MergeMatrices(backend, DType.BF16, 256, 1024, 16, 0);
+                MergeMatrices same = new MergeMatrices(host, DType.BF16, 256, 1024, 16, 0)) {
+            m.fillNormal(3, 0.02, sigma);
+            same.fillNormal(3, 0.02, sigma);
+            Corrections.Matrix cpu = merged(new CpuBackend(CpuOptions.defaults()), same);
+            Corrections.Matrix cuda = only(backend.kernels().merge(), m);
+            assertEquals(cpu.corrected(), cuda.corrected());
+            assertEquals(Corrections.Kind.SPARSE, cuda.kind());
+            double weights = 2.0 * 256 * 1024;
+            assertTrue(cuda.bytes() <= share * weights, cuda + " for " + weights);
+            assertTrue(cuda.bytes() <= cpu.bytes() + 0.014 * weights, cuda + " beside " + cpu);
+        }
+    }
+
+    private static Corrections.Matrix merged(Backend cpu, MergeMatrices m) {
+        try (cpu) {
+            return only(cpu.kernels().merge(), m);
+        }
+    }
+
+    private static Corrections.Matrix only(MergeKernel kernel, MergeMatrices m) {
+        try (Corrections corrections = kernel.merge(List.of(m.part())).orElseThrow()) {
+            return corrections.matrices().getFirst();
         }
     }
 }
