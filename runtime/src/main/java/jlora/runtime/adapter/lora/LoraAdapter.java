@@ -183,23 +183,14 @@ public final class LoraAdapter {
 
     /**
      * Puts another adapter into this one's borders; no weight is touched. The other adapter may
-     * have a lower rank, another scale, and fewer modules: what it does not have is zero.
+     * have a lower rank, another scale, and fewer modules: what it does not have is zero. Comes
+     * from the host; {@link StagedAdapter} switches in the device's own memory.
      *
      * @param values by module path; checked, all of them, before anything is written
      */
     public void switchTo(Backend backend, Map<String, LoraFactors> values) {
         requireUnmerged("switched");
-        Map<String, LoraFactors> open = new LinkedHashMap<>(values);
-        for (Module m : modules) {
-            LoraFactors factors = open.remove(m.module);
-            if (factors != null) {
-                factors.requireFit(m.module, m.border());
-            }
-        }
-        if (!open.isEmpty()) {
-            throw new IllegalArgumentException(
-                    "adapter '" + name + "' has no modules " + open.keySet());
-        }
+        requireFit(values);
         for (Module m : modules) {
             LowRankBorder.Block border = m.border();
             LoraFactors factors = values.getOrDefault(m.module, LoraFactors.NONE);
@@ -211,6 +202,21 @@ public final class LoraAdapter {
                     border.b(),
                     factors.paddedB(rank, (int) border.b().rows()),
                     factors.scale());
+        }
+    }
+
+    /** Fails unless each of these is for a module of this adapter, and its border holds it. */
+    void requireFit(Map<String, LoraFactors> values) {
+        Map<String, LoraFactors> open = new LinkedHashMap<>(values);
+        for (Module m : modules) {
+            LoraFactors factors = open.remove(m.module);
+            if (factors != null) {
+                factors.requireFit(m.module, m.border());
+            }
+        }
+        if (!open.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "adapter '" + name + "' has no modules " + open.keySet());
         }
     }
 

@@ -367,4 +367,38 @@ class LoraMergeTest {
             assertArrayEquals(before, f.bytes());
         }
     }
+
+    @ParameterizedTest
+    @EnumSource(names = {"F32", "BF16"})
+    void stagedAdaptersAreWhatFreshlyLoadedOnesAre(DType dtype) {
+        try (Fixture f = new Fixture(LLAMA, dtype, true)) {
+            Map<String, LoraFactors> full = factors(f.adapter, 4, 2, 0.3, 1);
+            Map<String, LoraFactors> small = factors(f.adapter, 2, 0.7f, 0.1, 9);
+            small.remove(List.copyOf(small.keySet()).getLast());
+            f.other.switchTo(CPU, factors(f.other, 3, 1, 0.1, 2));
+            f.adapter.switchTo(CPU, full);
+            byte[] withFull = f.bytes();
+            f.adapter.switchTo(CPU, small);
+            byte[] withSmall = f.bytes();
+            try (StagedAdapter first = StagedAdapter.stage(CPU, f.adapter, full);
+                    StagedAdapter second = StagedAdapter.stage(CPU, f.adapter, small)) {
+                assertArrayEquals(withSmall, f.bytes(), "staging changes nothing");
+                for (int cycle = 0; cycle < 3; cycle++) {
+                    first.use();
+                    assertArrayEquals(withFull, f.bytes());
+                    second.use();
+                    assertArrayEquals(withSmall, f.bytes());
+                }
+                try (LoraMerge merge = LoraMerge.merge(CPU, f.model, f.adapter)) {
+                    assertThrows(IllegalStateException.class, first::use);
+                    merge.unmerge();
+                }
+            }
+            assertArrayEquals(withSmall, f.bytes());
+            small.put("no.such.module", new LoraFactors(1, 1, new float[1], new float[1]));
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> StagedAdapter.stage(CPU, f.adapter, small));
+        }
+    }
 }
