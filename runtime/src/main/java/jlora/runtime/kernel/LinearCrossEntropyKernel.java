@@ -8,7 +8,7 @@ import java.util.Optional;
 /**
  * Output head and cross-entropy in one, over chunks of rows, so that full logits never exist (as in
  * arXiv 2410.10989, section 3.2): the gradient of a chunk's logits is formed while they are at
- * hand. Rows whose target is −100 take no part and cost nothing.
+ * hand. Rows whose target is −100 take no part.
  *
  * <p>Per row with target y and p = softmax(x·weightᵀ): loss = −(1−ε)·log p[y] − ε·mean(log p), ε =
  * labelSmoothing (the definition of Transformers' label_smoothing_factor).
@@ -33,6 +33,8 @@ public interface LinearCrossEntropyKernel {
      * @param targets i32 [1,T], already shifted: the id that row t has to predict, or −100
      * @param scale f32 [1,T]: what a row's loss counts, usually 1 / trained tokens of the whole
      *     optimizer step
+     * @param mostTargets at most so many rows have a target: a device that cannot look at them
+     *     before it starts computes that many. With more of them the call fails, or the loss is NaN
      */
     void forward(
             Tensor loss,
@@ -41,6 +43,7 @@ public interface LinearCrossEntropyKernel {
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace);
 
     /**
@@ -56,5 +59,6 @@ public interface LinearCrossEntropyKernel {
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace);
 }

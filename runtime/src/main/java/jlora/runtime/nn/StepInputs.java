@@ -26,6 +26,7 @@ import java.util.stream.Stream;
  * @param rng i32 [1,3]
  * @param mixed whether tokens may use different adapters, or none: products then keep each token to
  *     its own. Without it all tokens use the model's only adapter
+ * @param mostTargets at most so many tokens have a target; the loss is computed for that many
  */
 public record StepInputs(
         Tensor ids,
@@ -36,7 +37,8 @@ public record StepInputs(
         Optional<Tensor> keyMask,
         Tensor adapterOfRow,
         Tensor rng,
-        boolean mixed) {
+        boolean mixed,
+        long mostTargets) {
 
     /**
      * @param masked whether there is a key mask
@@ -51,7 +53,23 @@ public record StepInputs(
                 masked ? Optional.of(input("key_mask", DType.I32, tokens)) : Optional.empty(),
                 input("adapter_of_row", DType.I32, tokens),
                 input("rng", DType.I32, 3),
-                mixed);
+                mixed,
+                tokens);
+    }
+
+    /** The same tensors, for batches with fewer targets than tokens. */
+    public StepInputs withMostTargets(long most) {
+        return new StepInputs(
+                ids,
+                positions,
+                targets,
+                lossScale,
+                cuSeqlens,
+                keyMask,
+                adapterOfRow,
+                rng,
+                mixed,
+                most);
     }
 
     private static Tensor input(String name, DType dtype, long cols) {

@@ -12,6 +12,9 @@ import java.util.List;
 
 /** Records {@link jlora.runtime.kernel.LinearCrossEntropyKernel}. */
 public final class LinearCrossEntropy {
+    /** What matrix products of every library want of a row: 16 bytes of bf16. */
+    private static final long ROW_MULTIPLE = 8;
+
     private LinearCrossEntropy() {}
 
     /**
@@ -20,6 +23,7 @@ public final class LinearCrossEntropy {
      * @param weight [V,K]
      * @param targets i32 [1,T]
      * @param scale f32 [1,T]: what each row's loss is multiplied by
+     * @param mostTargets at most so many rows have a target
      * @param chunk rows whose logits exist at one time
      */
     public static void apply(
@@ -30,6 +34,7 @@ public final class LinearCrossEntropy {
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             long chunk) {
         Check.cols("linear_cross_entropy", weight, x.cols());
         Check.shape("linear_cross_entropy", targets, 1, x.rows());
@@ -43,7 +48,7 @@ public final class LinearCrossEntropy {
         if (work.dLogits() != work.logits()) {
             writes.add(work.dLogits());
         }
-        long flops = 2 * x.rows() * weight.elements();
+        long flops = 2 * mostTargets * weight.elements();
         if (!gradient) {
             trace.step(
                     Step.of(
@@ -59,6 +64,7 @@ public final class LinearCrossEntropy {
                                                             targets,
                                                             scale,
                                                             labelSmoothing,
+                                                            mostTargets,
                                                             work))
                             .flops(flops));
             return;
@@ -91,23 +97,28 @@ public final class LinearCrossEntropy {
                                                         targets,
                                                         scale,
                                                         labelSmoothing,
+                                                        mostTargets,
                                                         work))
                         .flops(dWeight.isPresent() ? 3 * flops : 2 * flops));
         trace.given(x, dx);
     }
 
     private static Workspace workspace(Trace trace, Tensor x, Tensor weight, long chunk) {
-        Tensor logits =
-                Tensor.dense("logits", Storage.Role.LOGITS, DType.F32, chunk, weight.rows());
+        Tensor logits = logits("logits", DType.F32, chunk, weight.rows());
         Tensor dLogits =
                 x.dtype() == DType.F32
                         ? logits
-                        : Tensor.dense(
-                                "d(logits)", Storage.Role.LOGITS, x.dtype(), chunk, weight.rows());
+                        : logits("d(logits)", x.dtype(), chunk, weight.rows());
         return new Workspace(
                 logits,
                 dLogits,
                 trace.workspace("logits.rows", x.dtype(), chunk, x.cols()),
                 trace.workspace("d(logits.rows)", DType.F32, chunk, x.cols()));
+    }
+
+    /** Rows start at multiples of 16 bytes of either type, whatever the vocabulary. */
+    private static Tensor logits(String name, DType dtype, long rows, long vocabulary) {
+        long pad = Math.ceilDiv(vocabulary, ROW_MULTIPLE) * ROW_MULTIPLE - vocabulary;
+        return Tensor.padded(name, Storage.Role.LOGITS, dtype, rows, vocabulary, pad);
     }
 }

@@ -10,11 +10,13 @@ import jlora.runtime.tensor.DType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * Output head and loss.
  *
  * @param masked rows without target: every so many one, or none when 0; 1 masks all
+ * @param counted whether the kernel is told how many rows have a target
  * @param spread standard deviation of the logits
  */
 public record LinearCrossEntropyCase(
@@ -23,6 +25,7 @@ public record LinearCrossEntropyCase(
         int vocabulary,
         int chunk,
         int masked,
+        boolean counted,
         float smoothing,
         double spread,
         WeightGradient weightGradient,
@@ -30,7 +33,7 @@ public record LinearCrossEntropyCase(
         Layout layout)
         implements OpCase<LinearCrossEntropyKernel> {
     public static List<OpCase<LinearCrossEntropyKernel>> all() {
-        List<OpCase<LinearCrossEntropyKernel>> cases = new ArrayList<>();
+        List<LinearCrossEntropyCase> cases = new ArrayList<>();
         for (DType dtype : List.of(F32, BF16)) {
             cases.add(of(1, 1, 2, 1, 0, 0, 1, WeightGradient.OVERWRITE, dtype, Layout.ODD));
             cases.add(of(3, 4, 1, 2, 0, 0.1f, 1, WeightGradient.NONE, dtype, Layout.DENSE));
@@ -42,7 +45,10 @@ public record LinearCrossEntropyCase(
             cases.add(of(40, 64, 300, 16, 4, 0, 1, WeightGradient.ACCUMULATE, dtype, Layout.DENSE));
         }
         cases.add(of(7, 16, 50, 3, 0, 0, 40, WeightGradient.OVERWRITE, F32, Layout.DENSE));
-        return cases;
+        List<LinearCrossEntropyCase> masked = cases.stream().filter(c -> c.masked > 0).toList();
+        return Stream.concat(cases.stream(), masked.stream().map(c -> c.whenCounted()))
+                .map(c -> (OpCase<LinearCrossEntropyKernel>) c)
+                .toList();
     }
 
     /** GPT-2, 1024 tokens. */
@@ -69,6 +75,22 @@ public record LinearCrossEntropyCase(
                 vocabulary,
                 chunk,
                 masked,
+                false,
+                smoothing,
+                spread,
+                weightGradient,
+                dtype,
+                layout);
+    }
+
+    private LinearCrossEntropyCase whenCounted() {
+        return new LinearCrossEntropyCase(
+                tokens,
+                in,
+                vocabulary,
+                chunk,
+                masked,
+                true,
                 smoothing,
                 spread,
                 weightGradient,
@@ -87,6 +109,7 @@ public record LinearCrossEntropyCase(
         for (int t = 0; t < tokens; t++) {
             trained += hasTarget(t) ? 1 : 0;
         }
+        long mostTargets = counted ? trained : tokens;
         Fill ids = (random, r, c) -> hasTarget(c) ? random.nextInt(vocabulary) : -100;
         double even = 1.0 / Math.max(1, trained);
         Fill share = (random, r, c) -> even * (0.5 + random.nextDouble());
@@ -152,6 +175,7 @@ public record LinearCrossEntropyCase(
                                 t.apply(targets),
                                 t.apply(scale),
                                 smoothing,
+                                mostTargets,
                                 new Workspace(
                                         t.apply(logits),
                                         t.apply(dLogits),
@@ -173,6 +197,7 @@ public record LinearCrossEntropyCase(
                                 t.apply(targets),
                                 t.apply(scale),
                                 smoothing,
+                                mostTargets,
                                 new Workspace(
                                         t.apply(logits),
                                         t.apply(dLogits),

@@ -140,7 +140,7 @@ class LoraDropoutTest {
                         weight.border(),
                         mixed ? Optional.of(adapterOfRow) : Optional.empty(),
                         rng);
-        LinearCrossEntropy.apply(trace, loss, y, head, targets, scale, 0, 4);
+        LinearCrossEntropy.apply(trace, loss, y, head, targets, scale, 0, targets.cols(), 4);
         Plan plan = trace.finish(recompute);
         try (MemoryArena arena = backend.allocate("plan", plan.arenaBytes())) {
             arena.segment().fill((byte) 0xFF);

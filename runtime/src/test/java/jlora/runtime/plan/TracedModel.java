@@ -102,7 +102,15 @@ final class TracedModel implements AutoCloseable {
                                         in.tokens(),
                                         pad));
         LinearCrossEntropy.apply(
-                trace, loss, hidden, model.head(), in.targets(), in.lossScale(), 0, chunk);
+                trace,
+                loss,
+                hidden,
+                model.head(),
+                in.targets(),
+                in.lossScale(),
+                0,
+                in.mostTargets(),
+                chunk);
         return trace.finish(recompute);
     }
 
@@ -123,7 +131,15 @@ final class TracedModel implements AutoCloseable {
                                         t, qkv, in.cuSeqlens(), in.keyMask(), shape, tokens, pad));
         Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
         LinearCrossEntropy.apply(
-                trace, loss, hidden, model.head(), in.targets(), in.lossScale(), 0, 128);
+                trace,
+                loss,
+                hidden,
+                model.head(),
+                in.targets(),
+                in.lossScale(),
+                0,
+                in.mostTargets(),
+                128);
         return trace.finish(recompute);
     }
 

@@ -41,8 +41,18 @@ final class CpuLinearCrossEntropy implements LinearCrossEntropyKernel {
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace) {
-        run(loss, Optional.empty(), x, weight, targets, scale, labelSmoothing, workspace);
+        run(
+                loss,
+                Optional.empty(),
+                x,
+                weight,
+                targets,
+                scale,
+                labelSmoothing,
+                mostTargets,
+                workspace);
     }
 
     @Override
@@ -55,9 +65,19 @@ final class CpuLinearCrossEntropy implements LinearCrossEntropyKernel {
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace) {
         Gradients gradients = new Gradients(dx, dWeight);
-        run(loss, Optional.of(gradients), x, weight, targets, scale, labelSmoothing, workspace);
+        run(
+                loss,
+                Optional.of(gradients),
+                x,
+                weight,
+                targets,
+                scale,
+                labelSmoothing,
+                mostTargets,
+                workspace);
     }
 
     private void run(
@@ -68,8 +88,9 @@ final class CpuLinearCrossEntropy implements LinearCrossEntropyKernel {
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace) {
-        int[] trained = trained(targets, x.rows(), weight.rows());
+        int[] trained = trained(targets, x.rows(), weight.rows(), mostTargets);
         gradients.ifPresent(g -> clearOthers(g.dx(), trained));
         int chunk = Math.toIntExact(workspace.rows().rows());
         double total = 0;
@@ -98,7 +119,7 @@ final class CpuLinearCrossEntropy implements LinearCrossEntropyKernel {
     }
 
     /** The rows that have a target. */
-    private static int[] trained(Tensor targets, long rows, long vocabulary) {
+    private static int[] trained(Tensor targets, long rows, long vocabulary, long most) {
         int[] trained = new int[Math.toIntExact(rows)];
         int count = 0;
         for (int t = 0; t < rows; t++) {
@@ -111,6 +132,10 @@ final class CpuLinearCrossEntropy implements LinearCrossEntropyKernel {
                         "row " + t + " has target " + target + " in a vocabulary of " + vocabulary);
             }
             trained[count++] = t;
+        }
+        if (count > most) {
+            throw new IllegalArgumentException(
+                    count + " rows have targets, where at most " + most + " were promised");
         }
         return Arrays.copyOf(trained, count);
     }

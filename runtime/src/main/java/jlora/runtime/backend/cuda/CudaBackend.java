@@ -102,7 +102,7 @@ public final class CudaBackend implements Backend {
                             new CudaGelu(launches),
                             new CudaDropout(launches),
                             new CudaRowMask(launches),
-                            new CudaLinearCrossEntropy(launches),
+                            new CudaLinearCrossEntropy(launches, products),
                             new CudaGradNorm(launches),
                             new CudaAdamW(launches),
                             new CudaPublish(launches),

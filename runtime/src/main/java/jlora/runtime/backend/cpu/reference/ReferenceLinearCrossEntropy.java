@@ -18,6 +18,7 @@ public final class ReferenceLinearCrossEntropy implements LinearCrossEntropyKern
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace) {
         double total = 0;
         for (long t = 0; t < x.rows(); t++) {
@@ -41,8 +42,9 @@ public final class ReferenceLinearCrossEntropy implements LinearCrossEntropyKern
             Tensor targets,
             Tensor scale,
             float labelSmoothing,
+            long mostTargets,
             Workspace workspace) {
-        forward(loss, x, weight, targets, scale, labelSmoothing, workspace);
+        forward(loss, x, weight, targets, scale, labelSmoothing, mostTargets, workspace);
         int vocabulary = Math.toIntExact(weight.rows());
         int cols = Math.toIntExact(weight.cols());
         double[][] weightGradient = new double[dWeight.isPresent() ? vocabulary : 0][cols];

@@ -192,7 +192,8 @@ final class ReferenceValuesTest {
         Tensor chunk = literals.zeros(F32, 2, 3);
         var workspace = new LinearCrossEntropyKernel.Workspace(chunk, chunk, chunk, chunk);
         var kernel = backend.kernels().linearCrossEntropy();
-        kernel.forwardBackward(loss, dx, Optional.empty(), x, weight, targets, scale, 0, workspace);
+        kernel.forwardBackward(
+                loss, dx, Optional.empty(), x, weight, targets, scale, 0, 3, workspace);
         assertValues(loss, 1e-6, 3.4728851751375536);
         assertValues(
                 dx,
@@ -207,7 +208,7 @@ final class ReferenceValuesTest {
                 0.07252144568074775,
                 0.8834920740271943);
         kernel.forwardBackward(
-                loss, dx, Optional.empty(), x, weight, targets, scale, 0.1f, workspace);
+                loss, dx, Optional.empty(), x, weight, targets, scale, 0.1f, 2, workspace);
         assertValues(loss, 1e-6, 3.48955184180422);
         assertValues(
                 dx,
@@ -223,7 +224,7 @@ final class ReferenceValuesTest {
                 0.850158740693861);
         // Each row counts by its own weight; that of a row without target does not matter.
         Tensor weights = literals.floats(1, 0.5, 77, 0.25);
-        kernel.forward(loss, x, weight, targets, weights, 0, workspace);
+        kernel.forward(loss, x, weight, targets, weights, 0, 3, workspace);
         assertValues(loss, 1e-6, 0.5 * 0.3490122167681866 + 0.25 * 3.1238729583693674);
     }
 
