@@ -38,10 +38,9 @@ public final class EvalJob implements AutoCloseable {
     private final int batchSize;
 
     public EvalJob(RunConfig config, Backend backend) {
-        model =
-                RunModel.forInference(
-                        config, RunModel.dtype(config, Backends.device(config, backend).gpu()));
-        passes = new Passes(model.blueprint(), 0);
+        Device device = Backends.device(config, backend);
+        model = RunModel.forInference(config, RunModel.dtype(config, device.gpu()));
+        passes = new Passes(model.blueprint(), 0, device.logitsBytes());
         examples = RunData.forEvaluation(config, model.model().config(), Backends.threads(config));
         batchSize = config.train().perDeviceEvalBatchSize();
         int longest = RunData.maxLength(config, model.model().config());

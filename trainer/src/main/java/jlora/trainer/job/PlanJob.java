@@ -22,7 +22,7 @@ public final class PlanJob {
     public PlanJob(RunConfig config, Device device) {
         this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
         this.device = device;
-        this.passes = new Passes(model.blueprint(), (float) config.train().labelSmoothingFactor());
+        this.passes = TrainJob.passes(model, config, device);
         int length = RunData.maxLength(config, model.model().config());
         int batch = config.train().perDeviceTrainBatchSize();
         this.plan =

@@ -51,7 +51,7 @@ public final class TrainJob implements AutoCloseable {
         this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
         this.device = device;
         this.data = RunData.forTraining(config, model.model().config(), threads);
-        this.passes = new Passes(model.blueprint(), (float) config.train().labelSmoothingFactor());
+        this.passes = passes(model, config, device);
         this.plan =
                 RunPlan.of(
                         model.blueprint(),
@@ -62,6 +62,11 @@ public final class TrainJob implements AutoCloseable {
                         mode(config),
                         device,
                         config.train().gradientAccumulationSteps());
+    }
+
+    static Passes passes(RunModel model, RunConfig config, Device device) {
+        float smoothing = (float) config.train().labelSmoothingFactor();
+        return new Passes(model.blueprint(), smoothing, device.logitsBytes());
     }
 
     private static RunPlan.BatchSize size(

@@ -21,7 +21,10 @@ public final class BatchPlans {
     public record Entry(Plan plan, StepInputs inputs) {}
 
     /** Batches of the same kind share a plan. */
-    private record Kind(int tokens, boolean masked) {}
+    private record Kind(int tokens, int targets, boolean masked) {}
+
+    /** Prompts have no targets: plans exist for this many shares of a batch that do. */
+    private static final int TARGET_SHARES = 4;
 
     private final BiFunction<StepInputs, Long, Plan> tracer;
     private final RowBuckets buckets;
@@ -51,12 +54,14 @@ public final class BatchPlans {
         this.maxSequences = maxSequences;
         this.longest = longest;
         this.mixed = mixed;
-        this.largest = new Kind(maxTokens, false);
+        this.largest = new Kind(maxTokens, maxTokens, false);
         entries.put(largest, trace(largest));
     }
 
     private Entry trace(Kind kind) {
-        StepInputs stepInputs = StepInputs.of(kind.tokens, maxSequences, mixed, kind.masked);
+        StepInputs stepInputs =
+                StepInputs.of(kind.tokens, maxSequences, mixed, kind.masked)
+                        .withMostTargets(kind.targets);
         return new Entry(tracer.apply(stepInputs, Math.min(longest, kind.tokens)), stepInputs);
     }
 
@@ -80,6 +85,12 @@ public final class BatchPlans {
         place(largest());
     }
 
+    /** The targets that the plan for a batch computes: a share of the capacity that holds them. */
+    private static int mostTargets(Batch batch, int capacity) {
+        long shares = Math.ceilDiv((long) batch.trainedTokens() * TARGET_SHARES, capacity);
+        return Math.toIntExact(Math.ceilDiv(Math.max(1, shares) * capacity, TARGET_SHARES));
+    }
+
     private void place(Entry entry) {
         entry.plan.bind(arena);
         StepMemory.place(entry.inputs, inputs);
@@ -87,7 +98,8 @@ public final class BatchPlans {
 
     /** The plan for a batch, ready to run once its inputs are uploaded. */
     public Entry of(Batch batch) {
-        Kind kind = new Kind(buckets.capacity(batch.tokens()), batch.masked());
+        int capacity = buckets.capacity(batch.tokens());
+        Kind kind = new Kind(capacity, mostTargets(batch, capacity), batch.masked());
         Entry known = entries.get(kind);
         if (known != null) {
             return known;
@@ -96,7 +108,8 @@ public final class BatchPlans {
         if (entry.plan.arenaBytes() > arena.bytes()) {
             // Layouts are found greedily: a smaller batch may, in theory, pack worse than the
             // largest. A mask is an input, so it changes no layout.
-            entry = entries.computeIfAbsent(new Kind(largest.tokens, kind.masked), this::trace);
+            Kind whole = new Kind(largest.tokens, largest.targets, kind.masked);
+            entry = entries.computeIfAbsent(whole, this::trace);
         }
         place(entry);
         entries.put(kind, entry);

@@ -22,18 +22,17 @@ import java.util.List;
  * batch, plain logits.
  */
 public final class Passes {
-    /**
-     * Bytes that a chunk of f32 logits may take. The product library lays the head's weight out
-     * anew for each chunk, so few chunks are better; this is still little beside full logits.
-     */
-    private static final long LOGITS_BYTES = 128L << 20;
-
     private final Blueprint blueprint;
     private final float labelSmoothing;
+    private final long logitsBytes;
 
-    public Passes(Blueprint blueprint, float labelSmoothing) {
+    /**
+     * @param logitsBytes that a chunk of f32 logits may take
+     */
+    public Passes(Blueprint blueprint, float labelSmoothing, long logitsBytes) {
         this.blueprint = blueprint;
         this.labelSmoothing = labelSmoothing;
+        this.logitsBytes = logitsBytes;
     }
 
     private DType dtype() {
@@ -41,8 +40,8 @@ public final class Passes {
     }
 
     /** Rows whose logits exist at one time: chunks of nearly equal size, as few as fit. */
-    static long chunk(long rows, long vocabSize) {
-        long most = Math.max(1, LOGITS_BYTES / (vocabSize * DType.F32.bytes()));
+    private long chunk(long rows, long vocabSize) {
+        long most = Math.max(1, logitsBytes / (vocabSize * DType.F32.bytes()));
         return Math.ceilDiv(rows, Math.ceilDiv(rows, most));
     }
 
@@ -72,7 +71,8 @@ public final class Passes {
                 inputs.targets(),
                 inputs.lossScale(),
                 smoothing,
-                chunk(inputs.tokens(), model.config().vocabSize()));
+                inputs.mostTargets(),
+                chunk(inputs.mostTargets(), model.config().vocabSize()));
     }
 
     private Tensor hidden(Trace trace, StepInputs inputs, long longest) {

@@ -91,7 +91,7 @@ final class TinyRun implements AutoCloseable {
         }
         this.blueprint = Blueprint.seal(model, specs, true);
         Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
-        Passes passes = new Passes(blueprint, 0);
+        Passes passes = new Passes(blueprint, 0, 1 << 20);
         this.training =
                 new BatchPlans(
                         MAX_TOKENS,

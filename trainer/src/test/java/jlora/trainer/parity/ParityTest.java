@@ -223,7 +223,8 @@ class ParityTest {
     private static float[] logits(TrainJob job, Batch batch) {
         Session session = job.session();
         StepInputs inputs = StepInputs.of(batch.tokens(), 1, false, batch.masked());
-        Passes.Logits pass = new Passes(session.blueprint(), 0).logits(inputs, batch.tokens());
+        Passes.Logits pass =
+                new Passes(session.blueprint(), 0, 1 << 20).logits(inputs, batch.tokens());
         try (MemoryArena arena = session.backend().allocate("plan", pass.plan().arenaBytes());
                 MemoryArena inputArena =
                         session.backend().allocate("inputs", Placement.bytes(inputs.storages()))) {
