@@ -1,6 +1,7 @@
 package jlora.trainer.loop;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -56,5 +57,38 @@ class BatchPlansTest {
                     IllegalArgumentException.class,
                     () -> StepMemory.upload(backend, plain.inputs(), HIDING, new float[2], 0, 0));
         }
+    }
+
+    @Test
+    void promptsHavePlansThatComputeFewerTargets() {
+        BatchPlans plans =
+                new BatchPlans(
+                        64, 2, 64, false, (inputs, longest) -> Trace.inference(DType.F32).finish());
+        try (Backend backend = new CpuBackend(new CpuOptions(1, ProductLibrary.AUTO));
+                MemoryArena arena = backend.allocate("plan", 256);
+                MemoryArena inputs = backend.allocate("inputs", plans.inputBytes())) {
+            plans.bind(arena, inputs);
+            assertSame(plans.largest(), plans.of(withTargets(63)));
+            assertEquals(64, plans.largest().inputs().mostTargets());
+            assertSame(plans.largest(), plans.of(withTargets(49)));
+            BatchPlans.Entry most = plans.of(withTargets(48));
+            assertEquals(48, most.inputs().mostTargets());
+            assertSame(most, plans.of(withTargets(33)));
+            assertEquals(32, plans.of(withTargets(32)).inputs().mostTargets());
+            assertEquals(16, plans.of(withTargets(16)).inputs().mostTargets());
+            assertEquals(16, plans.of(withTargets(0)).inputs().mostTargets());
+        }
+    }
+
+    /** A row of 64 tokens, of which the last ones have to be predicted. */
+    private static Batch withTargets(int targets) {
+        int[] ids = new int[64];
+        int[] labels = new int[64];
+        int[] mask = new int[64];
+        Arrays.fill(ids, 5);
+        Arrays.fill(labels, 0, 64 - targets, -100);
+        Arrays.fill(labels, 64 - targets, 64, 5);
+        Arrays.fill(mask, 1);
+        return Batch.ofAllTokens(List.of(new Example(ids, labels, mask, 64)));
     }
 }

@@ -54,7 +54,7 @@ final class CudaCorrections implements Corrections {
         }
         long headerBytes = MemoryArena.align(headers[parts.size()]);
         long most = headers[parts.size()] / Long.BYTES * MOST_RECORD_BYTES;
-        poolBytes = Math.clamp(bytes, 0, most);
+        poolBytes = Math.min(bytes, most);
         DeviceBuffer buffer = allocate(Math.max(1, headerBytes + poolBytes));
         for (int i = 0; i < headers.length; i++) {
             headers[i] += buffer.address();

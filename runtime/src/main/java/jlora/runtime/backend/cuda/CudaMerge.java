@@ -13,6 +13,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.LongUnaryOperator;
 
 /**
  * {@link MergeKernel} in one pass over the weights: each tile is merged and its loss recorded at
@@ -35,15 +36,18 @@ final class CudaMerge implements MergeKernel {
     private static final long SLACK_BYTES = 1L << 20;
 
     private final CudaKernels kernels;
-    private final long slackBytes;
+    private final LongUnaryOperator poolBytes;
 
     CudaMerge(CudaKernels kernels) {
-        this(kernels, SLACK_BYTES);
+        this(kernels, likely -> likely + likely / 16 + SLACK_BYTES);
     }
 
-    CudaMerge(CudaKernels kernels, long slackBytes) {
+    /**
+     * @param poolBytes what the pool gets, by what the sample says
+     */
+    CudaMerge(CudaKernels kernels, LongUnaryOperator poolBytes) {
         this.kernels = kernels;
-        this.slackBytes = slackBytes;
+        this.poolBytes = poolBytes;
     }
 
     /** What the tiles of a pass counted, and per part {@link CudaCorrections#COUNTS}. */
@@ -55,9 +59,8 @@ final class CudaMerge implements MergeKernel {
         if (sample.notFinite) {
             return Optional.empty();
         }
-        long likely = sample.used * SAMPLE;
-        CudaCorrections records =
-                new CudaCorrections(kernels, parts, likely + likely / 16 + slackBytes);
+        long bytes = poolBytes.applyAsLong(sample.used * SAMPLE);
+        CudaCorrections records = new CudaCorrections(kernels, parts, bytes);
         try {
             Pass pass = pass(parts, Optional.of(records), 1, false);
             records.count(pass.counts);

@@ -29,6 +29,9 @@ import java.util.List;
  * Merging and unmerging, to the bit, by the CUDA kernels; and what only a device can run out of.
  */
 final class CudaMergeTest {
+    /** A few records of a tile. */
+    private static final long SMALL_POOL = 5000;
+
     private static Emulator emulator;
     private static CudaBackend backend;
 
@@ -72,13 +75,17 @@ final class CudaMergeTest {
         }
     }
 
-    /** The sample sees one tile, and the pool that follows from it is too small. */
+    /** Some tiles find space, the others wait for the next pool. */
     @Nested
     final class WithPoolsThatFillUp extends OnTheDevice {
         @Override
         protected MergeKernel kernel() {
-            return new CudaMerge(backend.launches(), -100_000);
+            return smallPools();
         }
+    }
+
+    private static MergeKernel smallPools() {
+        return new CudaMerge(backend.launches(), likely -> SMALL_POOL);
     }
 
     /** A weight of which the sample sees one tile of six. */
@@ -90,11 +97,13 @@ final class CudaMergeTest {
     void aPoolThatIsFullIsFollowedByOneThatIsNot() {
         try (MergeMatrices m = sixTiles()) {
             m.fillNormal(1, 0.02, 1e-3);
-            for (long slack : new long[] {1L << 20, -1L << 20}) {
-                var kernel = new CudaMerge(backend.launches(), slack);
+            for (boolean small : new boolean[] {false, true}) {
                 emulator.resetCalls();
-                kernel.merge(List.of(m.part())).orElseThrow().close();
-                assertEquals(slack > 0 ? 1 : 2, emulator.calls("cuMemAlloc"));
+                (small ? smallPools() : backend.kernels().merge())
+                        .merge(List.of(m.part()))
+                        .orElseThrow()
+                        .close();
+                assertEquals(small ? 2 : 1, emulator.calls("cuMemAlloc"));
             }
         }
     }
@@ -109,9 +118,7 @@ final class CudaMergeTest {
             List<byte[]> before = List.of(m.bytes(), second.bytes());
             Emulator.Live live = emulator.live();
             for (int allocation = 1; allocation <= 2; allocation++) {
-                // Enough for a few tiles, so that the second pool is asked for in a half-merged
-                // model.
-                var kernel = new CudaMerge(backend.launches(), -10_000);
+                MergeKernel kernel = smallPools(); // the second is asked for by a half-merged model
                 emulator.fail("cuMemAlloc", allocation, outOfMemory);
                 assertThrows(
                         RuntimeException.class,
