@@ -205,11 +205,12 @@ public record LowRankCase(
                 behind
                         ? p.columns("dU", dy, out, rank, none, Optional.of(ofDu))
                         : p.output("dU", dtype, tokens, rank, layout, ofDu);
-        // W stays poisoned: nothing here reads it.
+        // W stays poisoned: nothing here reads it. Columns of the border lie behind its rows too.
+        long wide = behind ? in : in + rank;
         Slot w =
                 p.block(
                         "W",
-                        p.scratch("buffer", dtype, out + rank, in + rank, layout),
+                        p.scratch("buffer", dtype, out + rank, wide, layout),
                         0,
                         out,
                         0,
