@@ -61,6 +61,15 @@ class BadInputTest {
     }
 
     @Test
+    void kernelsOfAGpuOnTheCpu() {
+        trainRefused(
+                ExitCode.USAGE,
+                List.of("attention is own", "on the CPU", "set device: cuda"),
+                "device=cpu",
+                "attention=own");
+    }
+
+    @Test
     void missingWeights() throws IOException {
         Files.delete(run.model().resolve("model.safetensors"));
         trainRefused(
