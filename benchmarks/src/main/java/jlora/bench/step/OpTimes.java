@@ -3,6 +3,7 @@ package jlora.bench.step;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.plan.Step;
+import jlora.trainer.bench.Ceilings;
 
 import java.util.ArrayList;
 import java.util.HashMap;

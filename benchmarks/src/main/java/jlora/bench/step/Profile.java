@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import jlora.runtime.tensor.DType;
+import jlora.trainer.bench.Ceilings;
 
 import java.util.List;
 import java.util.Locale;
@@ -71,9 +72,9 @@ record Profile(
                         device,
                         ceilings.flopsPerSecond() / 1e9,
                         dtype.torchName(),
-                        Ceilings.SIZE,
+                        ceilings.size(),
                         ceilings.bytesPerSecond() / 1e9,
-                        Ceilings.COPY_BYTES >> 20));
+                        ceilings.copyBytes() >> 20));
         return out.toString();
     }
 

@@ -6,6 +6,7 @@ import jlora.runtime.backend.Backend;
 import jlora.runtime.io.AtomicFile;
 import jlora.runtime.io.Json;
 import jlora.runtime.tensor.DType;
+import jlora.trainer.bench.Ceilings;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.data.BatchSchedule;
@@ -103,7 +104,7 @@ public final class StepProfile implements Runnable {
         engine.runPlansBy(times::run);
         BatchSchedule data = job.data().training();
         double rate = job.model().config().train().learningRate();
-        Ceilings before = Ceilings.measure(backend, dtype, threads);
+        Ceilings before = Ceilings.measure(backend, dtype);
         DataPosition position = DataPosition.START;
         long tokens = 0;
         long start = 0;
@@ -119,7 +120,7 @@ public final class StepProfile implements Runnable {
             tokens += batches.tokens();
         }
         double seconds = (System.nanoTime() - start) / 1e9;
-        Ceilings ceilings = before.best(Ceilings.measure(backend, dtype, threads));
+        Ceilings ceilings = before.best(Ceilings.measure(backend, dtype));
         return new Profile(
                 backend.describe(), dtype, steps, tokens, seconds, ceilings, times.ops(ceilings));
     }

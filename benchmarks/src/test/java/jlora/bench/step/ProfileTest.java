@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import jlora.runtime.tensor.DType;
+import jlora.trainer.bench.Ceilings;
 
 import org.junit.jupiter.api.Test;
 
@@ -11,7 +12,7 @@ import java.util.List;
 
 /** The table per op: shares of the whole step, and how near each op is to the ceilings. */
 class ProfileTest {
-    private static final Ceilings CEILINGS = new Ceilings(200e9, 40e9);
+    private static final Ceilings CEILINGS = new Ceilings(200e9, 40e9, 2048, 256L << 20);
 
     @Test
     void limitIsTheLongerOfProductAndCopy() {

@@ -24,6 +24,12 @@ public interface Backend extends AutoCloseable {
     long reservedBytes();
 
     /**
+     * Device memory that was taken since the backend was opened, by the driver's count; 0 where
+     * nobody counts.
+     */
+    long usedBytes();
+
+    /**
      * Copies dense host bytes into a tensor's elements, row by row. The host memory may be used
      * again at once; whatever starts later sees the new elements.
      */
@@ -34,6 +40,18 @@ public interface Backend extends AutoCloseable {
 
     /** Copies a tensor's elements into dense host bytes, row by row, and waits for it. */
     void download(MemorySegment to, Tensor from);
+
+    /** Copies one dense tensor into another of the same bytes, within the device. */
+    void copy(Tensor to, Tensor from);
+
+    /** What {@link #copy} asks for. */
+    static void requireDense(Tensor to, Tensor from) {
+        boolean same = to.elements() == from.elements() && to.dtype() == from.dtype();
+        if (!same || !to.isDense() || !from.isDense()) {
+            throw new IllegalArgumentException(
+                    "copy of " + from.describe() + " to " + to.describe());
+        }
+    }
 
     /** Starts to copy a small tensor to the host, as it is at this point of the work. */
     Readback readLater(Tensor from);

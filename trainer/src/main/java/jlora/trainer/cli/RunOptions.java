@@ -29,6 +29,21 @@ final class RunOptions {
         return RunConfig.load(file, overrides);
     }
 
+    /**
+     * For commands that need no file.
+     *
+     * @param always words that hold with a file too
+     * @param defaults words that a file replaces
+     */
+    RunConfig load(List<String> always, List<String> defaults) {
+        List<String> words = new ArrayList<>(always);
+        if (file.isEmpty()) {
+            words.addAll(defaults);
+        }
+        words.addAll(overrides);
+        return RunConfig.load(file, words);
+    }
+
     RunConfig load(Purpose purpose) {
         RunConfig config = load();
         config.require(purpose);

@@ -22,7 +22,9 @@ public record StepBatches(
         microBatches = List.copyOf(microBatches);
     }
 
-    static StepBatches of(DataPosition position, DataPosition next, List<Batch> microBatches) {
+    /** The batches of a step, with their tokens counted. */
+    public static StepBatches of(
+            DataPosition position, DataPosition next, List<Batch> microBatches) {
         long tokens = 0;
         long trained = 0;
         for (Batch batch : microBatches) {

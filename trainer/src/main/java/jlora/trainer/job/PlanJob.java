@@ -1,10 +1,13 @@
 package jlora.trainer.job;
 
+import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Passes;
+import jlora.trainer.loop.Session;
+import jlora.trainer.loop.TrainEngine;
 
 import java.util.Optional;
 
@@ -18,6 +21,7 @@ public final class PlanJob {
     private final Passes passes;
     private final RunPlan plan;
     private final Device device;
+    private final RunPlan.BatchSize size;
 
     public PlanJob(RunConfig config, Device device) {
         this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
@@ -25,12 +29,13 @@ public final class PlanJob {
         this.passes = TrainJob.passes(model, config, device);
         int length = RunData.maxLength(config, model.model().config());
         int batch = config.train().perDeviceTrainBatchSize();
+        this.size = new RunPlan.BatchSize(Math.multiplyExact(length, batch), batch, length);
         this.plan =
                 RunPlan.of(
                         model.blueprint(),
                         passes,
                         Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1),
-                        new RunPlan.BatchSize(Math.multiplyExact(length, batch), batch, length),
+                        size,
                         Optional.empty(),
                         TrainJob.mode(config),
                         device,
@@ -43,6 +48,23 @@ public final class PlanJob {
 
     public RunPlan plan() {
         return plan;
+    }
+
+    /** The batch that the plan is for. */
+    public RunPlan.BatchSize batchSize() {
+        return size;
+    }
+
+    /** Allocates the run on the backend it was planned for, and fills its weights. */
+    public Session open(Backend backend) {
+        Session session = model.open(backend, plan.loss());
+        plan.bind(session);
+        return session;
+    }
+
+    /** What performs the steps of an opened run. */
+    public TrainEngine engine(Session session) {
+        return TrainJob.engine(model, session, passes, plan);
     }
 
     public boolean fits() {

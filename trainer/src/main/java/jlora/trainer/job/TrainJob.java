@@ -133,6 +133,10 @@ public final class TrainJob implements AutoCloseable {
 
     /** What performs the steps of this run; after {@link #load}. */
     public TrainEngine engine() {
+        return engine(model, session, passes, plan);
+    }
+
+    static TrainEngine engine(RunModel model, Session session, Passes passes, RunPlan plan) {
         TrainConfig train = model.config().train();
         return new TrainEngine(
                 session,

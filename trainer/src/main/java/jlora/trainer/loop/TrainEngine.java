@@ -58,6 +58,7 @@ public final class TrainEngine {
     private final long seed;
     private final Map<List<Plan>, Routine> routines = new HashMap<>();
     private Optional<BiConsumer<Plan, Backend>> runner = Optional.empty();
+    private final List<Routine> lastStep = new ArrayList<>();
     private long microBatches;
 
     /**
@@ -90,6 +91,24 @@ public final class TrainEngine {
     /** Runs plans by other means than {@link Plan#run(Backend)}: for profiles. */
     public void runPlansBy(BiConsumer<Plan, Backend> other) {
         runner = Optional.of(other);
+    }
+
+    /** The plan that follows a step's micro-batches. */
+    public Plan update() {
+        return update;
+    }
+
+    /**
+     * Milliseconds that the device works on a step like the last one, without its uploads; for
+     * benchmarks, since parameters change as in a step.
+     */
+    public double repeatMilliseconds() {
+        return session.backend().milliseconds(() -> lastStep.forEach(Routine::run));
+    }
+
+    /** Launches of recorded work in a step. */
+    public int launches() {
+        return lastStep.size();
     }
 
     /** True when a step that was started is still running; see {@link Backend#asynchronous}. */
@@ -128,6 +147,7 @@ public final class TrainEngine {
                         new float[] {(float) learningRate, correction1, correction2}));
         float[] scale = lossScale(batches.microBatches());
         List<Readback> losses = new ArrayList<>();
+        lastStep.clear();
         boolean whole = batches.microBatches().size() == 1;
         for (Batch batch : batches.microBatches()) {
             BatchPlans.Entry entry = plans.of(batch);
@@ -148,14 +168,18 @@ public final class TrainEngine {
             inOrder.forEach(plan -> runner.get().accept(plan, backend));
             return;
         }
-        routines.computeIfAbsent(
+        Routine routine =
+                routines.computeIfAbsent(
                         inOrder,
                         plansOfRoutine ->
                                 session.own(
                                         backend.routine(
                                                 "step",
-                                                () -> plansOfRoutine.forEach(p -> p.run(backend)))))
-                .run();
+                                                () ->
+                                                        plansOfRoutine.forEach(
+                                                                p -> p.run(backend)))));
+        routine.run();
+        lastStep.add(routine);
     }
 
     /**

@@ -68,7 +68,7 @@ public final class LoraAdapter {
         }
 
         /** The rows of the (possibly fused) weight that the module consists of, [out,in]. */
-        Tensor weight() {
+        public Tensor weight() {
             return linear.weight().weight().rows(border().outFrom(), border().b().rows());
         }
 

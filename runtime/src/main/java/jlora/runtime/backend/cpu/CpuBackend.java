@@ -5,12 +5,16 @@ import jdk.incubator.vector.FloatVector;
 import jlora.runtime.backend.Kernels;
 
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /** All kernels on the processor's cores, over tensors in host memory. One plan runs at a time. */
 public final class CpuBackend extends HostBackend {
+    /** Bytes that threads share a copy out by. */
+    private static final long PAGE = 4096;
+
     private final CpuOptions options;
     private final Products products;
     private final CpuPool pool;
@@ -70,6 +74,18 @@ public final class CpuBackend extends HostBackend {
     @Override
     public Kernels kernels() {
         return kernels;
+    }
+
+    @Override
+    protected void copyBytes(MemorySegment to, MemorySegment from) {
+        long bytes = from.byteSize();
+        pool.run(
+                Math.ceilDiv(bytes, PAGE),
+                1,
+                (_, first, end) -> {
+                    long at = first * PAGE;
+                    MemorySegment.copy(from, at, to, at, Math.min(bytes, end * PAGE) - at);
+                });
     }
 
     @Override

@@ -27,6 +27,25 @@ public abstract class HostBackend implements Backend {
     }
 
     @Override
+    public long usedBytes() {
+        return 0;
+    }
+
+    @Override
+    public void copy(Tensor to, Tensor from) {
+        Backend.requireDense(to, from);
+        long bytes = from.elements() * from.dtype().bytes();
+        copyBytes(
+                to.segment().asSlice(to.byteOffset(0), bytes),
+                from.segment().asSlice(from.byteOffset(0), bytes));
+    }
+
+    /** Bytes to bytes. */
+    protected void copyBytes(MemorySegment to, MemorySegment from) {
+        to.copyFrom(from);
+    }
+
+    @Override
     public void upload(Tensor to, MemorySegment from) {
         long rowBytes = to.cols() * to.dtype().bytes();
         for (long r = 0; r < to.rows(); r++) {

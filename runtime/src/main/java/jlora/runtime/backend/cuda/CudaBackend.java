@@ -43,6 +43,7 @@ public final class CudaBackend implements Backend {
     private final Resources owned = new Resources();
     private final Thread owner = Thread.currentThread();
     private final CudaContext context;
+    private final long freeAtOpen;
     private final CudaStream stream;
     private final CudaKernels launches;
     private final CudaProducts products;
@@ -80,6 +81,7 @@ public final class CudaBackend implements Backend {
             CudaDevices devices = CudaDevices.find(libraries, binding);
             devices.require(ordinal);
             this.context = owned.own(CudaContext.open(devices.driver(), ordinal));
+            this.freeAtOpen = context.memory().free();
             this.stream = owned.own(context.stream("compute"));
             KernelModules modules =
                     owned.own(new KernelModules(context, KernelImages.ofThisBuild()));
@@ -182,6 +184,18 @@ public final class CudaBackend implements Backend {
     @Override
     public long reservedBytes() {
         return HELD_BYTES + attention.reservedBytes();
+    }
+
+    @Override
+    public long usedBytes() {
+        return Math.max(0, freeAtOpen - freeBytes());
+    }
+
+    @Override
+    public void copy(Tensor to, Tensor from) {
+        requireOwner();
+        Backend.requireDense(to, from);
+        stream.copy(to.address(), from.address(), from.elements() * from.dtype().bytes());
     }
 
     @Override

@@ -1,0 +1,102 @@
+package jlora.trainer.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+
+import jlora.runtime.io.Json;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.TreeSet;
+
+/** The benchmarks run and say what they measured; what they measure is not tested. */
+class BenchCommandTest {
+    private static final String MODEL = "src/test/resources/parity/bases/llama_gqa";
+
+    @TempDir private Path temp;
+
+    private JsonNode bench(String what, String... more) {
+        Path json = temp.resolve(what + ".json");
+        List<String> words =
+                new ArrayList<>(
+                        List.of(
+                                "bench",
+                                what,
+                                "--json",
+                                json.toString(),
+                                "--device",
+                                "cpu",
+                                "--model_name_or_path",
+                                MODEL,
+                                "max_length=16",
+                                "per_device_train_batch_size=2"));
+        words.addAll(List.of(more));
+        CommandLineRun run = CommandLineRun.of(words.toArray());
+        assertEquals(0, run.code(), run.err());
+        assertTrue(run.out().startsWith("cpu: "), run.out());
+        return Json.readObject(json);
+    }
+
+    @Test
+    void memoryAndProductsShareTheKernelsOfAStep() {
+        JsonNode memory = bench("memory");
+        assertTrue(memory.get("copy_bytes_per_second").doubleValue() > 0);
+        TreeSet<String> ops = new TreeSet<>();
+        for (JsonNode row : memory.get("kernels")) {
+            ops.add(row.get("op").textValue());
+            assertTrue(row.get("milliseconds").doubleValue() > 0, row::toString);
+            assertTrue(row.get("bytes").longValue() > 0, row::toString);
+        }
+        assertTrue(
+                ops.containsAll(
+                        List.of(
+                                "embedding",
+                                "rms_norm",
+                                "rope",
+                                "attention",
+                                "swiglu",
+                                "low_rank.forward",
+                                "linear_cross_entropy",
+                                "grad_norm",
+                                "adamw")),
+                ops::toString);
+        JsonNode products = bench("gemm");
+        assertTrue(products.get("lora_linear_milliseconds").doubleValue() > 0);
+        assertTrue(products.get("frozen_linear_milliseconds").doubleValue() > 0);
+    }
+
+    @Test
+    void stepTrains() {
+        JsonNode step = bench("step", "--warmup", "1", "--steps", "3");
+        assertEquals(32, step.get("tokens").intValue());
+        assertTrue(step.get("tokens_per_second").doubleValue() > 0);
+        assertTrue(step.get("planned_bytes").longValue() > 0);
+        // Random tokens: the loss is near that of a guess among the 131 of this vocabulary.
+        assertEquals(Math.log(131), step.get("loss").doubleValue(), 0.5);
+    }
+
+    @Test
+    void mergeTakesBackWhatItDid() {
+        JsonNode merge = bench("merge");
+        assertTrue(merge.get("merge_milliseconds").doubleValue() > 0);
+        assertTrue(merge.get("corrected_weights").longValue() > 0);
+    }
+
+    @Test
+    void whatCannotBeMeasuredIsSaid() {
+        CommandLineRun none = CommandLineRun.of("bench");
+        assertEquals(2, none.code());
+        assertTrue(none.err().contains("memory, gemm, step or merge"), none.err());
+        CommandLineRun trained =
+                CommandLineRun.of(
+                        "bench", "step", "--model_name_or_path", MODEL, "random_init=false");
+        assertEquals(2, trained.code());
+        assertTrue(trained.err().contains("random_init is false"), trained.err());
+    }
+}
