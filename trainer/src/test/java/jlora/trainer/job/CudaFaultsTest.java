@@ -35,7 +35,7 @@ final class CudaFaultsTest {
      * Every so manieth call is made to fail: a run has about a thousand. {@code -Djlora.faults=1}
      * takes every one.
      */
-    private static final int STRIDE = Integer.getInteger("jlora.faults", 11);
+    private static final int STRIDE = Integer.getInteger("jlora.faults", 23);
 
     private final Emulator emulator = Emulator.open();
     @TempDir private Path cache;
