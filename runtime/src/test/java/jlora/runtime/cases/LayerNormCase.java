@@ -37,9 +37,12 @@ public record LayerNormCase(
             cases.add(of(5, 123, dtype, true, false, WeightGradient.OVERWRITE, 1, Layout.DENSE));
             cases.add(of(70, 64, dtype, true, true, WeightGradient.ACCUMULATE, 0, Layout.PADDED));
             cases.add(of(33, 160, dtype, false, false, WeightGradient.OVERWRITE, 0, Layout.DENSE));
+            // More rows than a GPU sums gradients of at a time.
+            cases.add(of(110, 24, dtype, false, true, WeightGradient.ACCUMULATE, 0, Layout.PADDED));
             // Rows that a block holds, with few and with many elements per thread, and unaligned.
             cases.add(of(6, 1024, dtype, true, true, WeightGradient.NONE, 0, Layout.PADDED));
-            cases.add(of(9, 2056, dtype, true, true, WeightGradient.OVERWRITE, 0, Layout.PADDED));
+            cases.add(of(9, 768, dtype, true, true, WeightGradient.OVERWRITE, 0, Layout.DENSE));
+            cases.add(of(20, 2056, dtype, true, true, WeightGradient.OVERWRITE, 0, Layout.PADDED));
             cases.add(of(3, 16_384, dtype, true, true, WeightGradient.ACCUMULATE, 0, Layout.DENSE));
             cases.add(of(2, 1543, dtype, true, true, WeightGradient.ACCUMULATE, 0, Layout.ODD));
         }

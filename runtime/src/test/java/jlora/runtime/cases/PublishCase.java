@@ -22,6 +22,7 @@ public record PublishCase(int weights, int in, int out, int rank, float scale, D
             cases.add(new PublishCase(3, 13, 7, 5, 0.5f, dtype));
             cases.add(new PublishCase(2, 64, 48, 16, 2, dtype));
             cases.add(new PublishCase(2, 64, 48, 16, 0.3f, dtype));
+            cases.add(new PublishCase(1, 1100, 1000, 16, 2, dtype));
         }
         return cases;
     }

@@ -25,7 +25,7 @@ public record RandomFillCase(
             cases.add(new RandomFillCase(1, 1, 0, 0, 1, dtype, Layout.ODD));
             cases.add(new RandomFillCase(7, 13, -1, -1, 0.02, dtype, Layout.ODD));
             cases.add(new RandomFillCase(33, 64, 1L << 40, 7, 0.02, dtype, Layout.PADDED));
-            cases.add(new RandomFillCase(50, 2050, 3, 1 << 31, 1.5, dtype, Layout.DENSE));
+            cases.add(new RandomFillCase(70, 2050, 3, 1 << 31, 1.5, dtype, Layout.DENSE));
         }
         return cases;
     }

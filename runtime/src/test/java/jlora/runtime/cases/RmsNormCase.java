@@ -38,10 +38,30 @@ public record RmsNormCase(
                     of(70, 64, dtype, true, true, WeightGradient.ACCUMULATE, 1e-5f, Layout.PADDED));
             cases.add(
                     of(33, 160, dtype, true, true, WeightGradient.OVERWRITE, 1e-5f, Layout.DENSE));
+            // More rows than a GPU sums gradients of at a time.
+            cases.add(
+                    of(
+                            110,
+                            24,
+                            dtype,
+                            false,
+                            true,
+                            WeightGradient.ACCUMULATE,
+                            1e-5f,
+                            Layout.PADDED));
             // Rows that a block holds, with few and with many elements per thread, and unaligned.
             cases.add(of(6, 1024, dtype, true, true, WeightGradient.NONE, 1e-5f, Layout.PADDED));
+            cases.add(of(9, 768, dtype, true, true, WeightGradient.OVERWRITE, 1e-5f, Layout.DENSE));
             cases.add(
-                    of(9, 2056, dtype, true, true, WeightGradient.OVERWRITE, 1e-5f, Layout.PADDED));
+                    of(
+                            20,
+                            2056,
+                            dtype,
+                            true,
+                            true,
+                            WeightGradient.OVERWRITE,
+                            1e-5f,
+                            Layout.PADDED));
             cases.add(
                     of(
                             3,

@@ -25,7 +25,10 @@ public record SwigluCase(int tokens, int cols, DType dtype, double sigma, Layout
                 new SwigluCase(1, 1, BF16, 1, Layout.ODD),
                 new SwigluCase(5, 123, BF16, 2, Layout.ODD),
                 new SwigluCase(65, 48, BF16, 1, Layout.PADDED),
-                new SwigluCase(3, 64, BF16, 1000, Layout.DENSE));
+                new SwigluCase(3, 64, BF16, 1000, Layout.DENSE),
+                // So wide that a GPU's threads go over several rows each.
+                new SwigluCase(5, 8199, BF16, 1, Layout.ODD),
+                new SwigluCase(5, 33_024, F32, 1, Layout.DENSE));
     }
 
     /** A 0.5B Llama, 512 tokens. */

@@ -31,6 +31,7 @@ final class CudaLayerNorm implements LayerNormKernel {
         NormRows rows =
                 NormRows.of(
                         "layer_norm",
+                        false,
                         x,
                         List.of(
                                 Optional.of(out),
@@ -66,6 +67,7 @@ final class CudaLayerNorm implements LayerNormKernel {
         NormRows rows =
                 NormRows.of(
                         "layer_norm",
+                        dWeight.isPresent() || dBias.isPresent(),
                         sum,
                         List.of(Optional.of(dx), Optional.of(dOut), Optional.of(weight), dSum));
         new NormGradients(kernels, "layer_norm", rows, List.of(dWeight, dBias))

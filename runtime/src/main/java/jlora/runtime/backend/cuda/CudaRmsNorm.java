@@ -30,6 +30,7 @@ final class CudaRmsNorm implements RmsNormKernel {
         NormRows rows =
                 NormRows.of(
                         "rms_norm",
+                        false,
                         x,
                         List.of(Optional.of(out), Optional.of(weight), sum, residual));
         kernels.call("rms_norm_forward" + rows.suffix())
@@ -58,6 +59,7 @@ final class CudaRmsNorm implements RmsNormKernel {
         NormRows rows =
                 NormRows.of(
                         "rms_norm",
+                        dWeight.isPresent(),
                         sum,
                         List.of(Optional.of(dx), Optional.of(dOut), Optional.of(weight), dSum));
         new NormGradients(kernels, "rms_norm", rows, List.of(dWeight))

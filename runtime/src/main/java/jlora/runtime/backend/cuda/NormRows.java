@@ -33,8 +33,12 @@ record NormRows(String suffix, int team, int threads) {
     /** The longest row: what the threads of a block can hold. */
     static final long MOST_COLS = (long) MANY * MOST_THREADS;
 
-    /** For rows of tensors of one type; absent ones do not count. */
-    static NormRows of(String op, Tensor x, List<Optional<Tensor>> others) {
+    /**
+     * For rows of tensors of one type; absent ones do not count.
+     *
+     * @param summed whether threads also hold the gradients of the norm's parameters
+     */
+    static NormRows of(String op, boolean summed, Tensor x, List<Optional<Tensor>> others) {
         long cols = x.cols();
         if (cols > MOST_COLS) {
             throw new IllegalArgumentException(
@@ -49,10 +53,11 @@ record NormRows(String suffix, int team, int threads) {
         }
         boolean aligned = CudaKernels.aligned(x) && CudaKernels.aligned(present);
         // A warp holds 512 or 1024 elements; longer rows have a block, of few elements per thread
-        // while those suffice, since more threads have more loads under way.
-        boolean few =
-                cols <= (long) FEW * WARP
-                        || cols > (long) MANY * WARP && cols <= (long) FEW * MOST_THREADS;
+        // while those suffice: more threads have more loads under way, and with gradients beside
+        // many elements registers run out.
+        boolean longest = cols > (long) FEW * MOST_THREADS;
+        boolean manyInWarp = !summed && cols > (long) FEW * WARP && cols <= (long) MANY * WARP;
+        boolean few = !longest && !manyInWarp;
         int held = aligned && few ? FEW : MANY;
         int team = Math.toIntExact(Math.ceilDiv(Math.ceilDiv(cols, (long) held), WARP) * WARP);
         return new NormRows(

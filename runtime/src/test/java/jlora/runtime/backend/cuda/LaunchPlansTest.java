@@ -44,11 +44,13 @@ final class LaunchPlansTest {
         for (DType dtype : List.of(DType.F32, DType.BF16)) {
             for (long pad : new long[] {0, 3}) {
                 Tensor row = placed(dtype, 2, cols, pad);
-                NormRows rows = NormRows.of("norm", row, List.of());
-                int held = rows.suffix().endsWith("_16") ? 16 : 32;
-                assertTrue((long) rows.team() * held >= cols, rows::toString);
-                assertTrue(rows.threads() <= 512 && rows.team() % 32 == 0, rows::toString);
-                assertTrue(rows.team() == 32 || rows.team() == rows.threads(), rows::toString);
+                for (boolean summed : new boolean[] {false, true}) {
+                    NormRows rows = NormRows.of("norm", summed, row, List.of());
+                    int held = rows.suffix().endsWith("_16") ? 16 : 32;
+                    assertTrue((long) rows.team() * held >= cols, rows::toString);
+                    assertTrue(rows.threads() <= 512 && rows.team() % 32 == 0, rows::toString);
+                    assertTrue(rows.team() == 32 || rows.team() == rows.threads(), rows::toString);
+                }
             }
         }
     }
@@ -59,7 +61,7 @@ final class LaunchPlansTest {
         var refusal =
                 assertThrows(
                         IllegalArgumentException.class,
-                        () -> NormRows.of("rms_norm", row, List.of()));
+                        () -> NormRows.of("rms_norm", false, row, List.of()));
         assertEquals(
                 "rms_norm of x [1, 16392] bfloat16: rows have at most 16384 columns",
                 refusal.getMessage());
