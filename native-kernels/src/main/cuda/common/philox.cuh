@@ -30,7 +30,7 @@ __device__ __forceinline__ PhiloxWords philox(
     return words;
 }
 
-// The words of elements 4·block to 4·block + 3 of a dropout; rng as in DropoutKernel: seed, micro-batch.
+// The words of elements 4·block to 4·block + 3 of a dropout; rng as in LowRankKernel: seed, micro-batch.
 __device__ __forceinline__ PhiloxWords dropout_words(const int* rng, unsigned long long block, int stream) {
     return philox(
             static_cast<uint32_t>(rng[0]),

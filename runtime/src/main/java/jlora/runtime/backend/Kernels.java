@@ -3,7 +3,6 @@ package jlora.runtime.backend;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
-import jlora.runtime.kernel.DropoutKernel;
 import jlora.runtime.kernel.EmbeddingKernel;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.kernel.GradNormKernel;
@@ -16,7 +15,6 @@ import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RandomFillKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
-import jlora.runtime.kernel.RowMaskKernel;
 import jlora.runtime.kernel.SwigluKernel;
 
 /**
@@ -34,8 +32,6 @@ public record Kernels(
         CachedAttentionKernel cachedAttention,
         SwigluKernel swiglu,
         GeluKernel gelu,
-        DropoutKernel dropout,
-        RowMaskKernel rowMask,
         LinearCrossEntropyKernel linearCrossEntropy,
         GradNormKernel gradNorm,
         AdamWKernel adamW,

@@ -39,8 +39,10 @@ public final class Philox {
     }
 
     /**
-     * The words of block {@code block} (elements 4·block to 4·block + 3) of a dropout, as {@link
-     * DropoutKernel} says.
+     * The words of block {@code block} (elements 4·block to 4·block + 3) of a dropout: those of key
+     * (low, high word of the seed) and counter (low, high word of the block, stream, number of the
+     * micro-batch). Word e mod 4 is that of element e. So backward and recomputed passes see the
+     * same mask without storing it, on every backend and for every thread count.
      */
     public static void dropoutWords(
             int[] out, int at, int seedLow, int seedHigh, long block, int stream, int microBatch) {

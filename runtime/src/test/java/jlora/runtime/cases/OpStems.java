@@ -4,7 +4,6 @@ import jlora.runtime.backend.Kernels;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
-import jlora.runtime.kernel.DropoutKernel;
 import jlora.runtime.kernel.EmbeddingKernel;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.kernel.GradNormKernel;
@@ -17,7 +16,6 @@ import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.kernel.RandomFillKernel;
 import jlora.runtime.kernel.RmsNormKernel;
 import jlora.runtime.kernel.RopeKernel;
-import jlora.runtime.kernel.RowMaskKernel;
 import jlora.runtime.kernel.SwigluKernel;
 
 import java.util.List;
@@ -49,10 +47,6 @@ public final class OpStems {
             new OpStem<>("swiglu", Kernels::swiglu, SwigluCase::all, SwigluCase::speed);
     public static final OpStem<GeluKernel> GELU =
             new OpStem<>("gelu", Kernels::gelu, GeluCase::all, GeluCase::speed);
-    public static final OpStem<DropoutKernel> DROPOUT =
-            new OpStem<>("dropout", Kernels::dropout, DropoutCase::all, DropoutCase::speed);
-    public static final OpStem<RowMaskKernel> ROW_MASK =
-            new OpStem<>("row_mask", Kernels::rowMask, RowMaskCase::all, RowMaskCase::speed);
     public static final OpStem<LinearCrossEntropyKernel> LINEAR_CROSS_ENTROPY =
             new OpStem<>(
                     "linear_cross_entropy",
@@ -83,8 +77,6 @@ public final class OpStems {
                     CACHED_ATTENTION,
                     SWIGLU,
                     GELU,
-                    DROPOUT,
-                    ROW_MASK,
                     LINEAR_CROSS_ENTROPY,
                     GRAD_NORM,
                     ADAMW,

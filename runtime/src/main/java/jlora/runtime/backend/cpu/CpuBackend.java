@@ -38,8 +38,6 @@ public final class CpuBackend extends HostBackend {
                         new CpuCachedAttention(pool, products),
                         new CpuSwiglu(pool),
                         new CpuGelu(pool),
-                        new CpuDropout(pool),
-                        new CpuRowMask(pool),
                         new CpuLinearCrossEntropy(pool, products),
                         new CpuGradNorm(pool),
                         new CpuAdamW(pool),

@@ -22,7 +22,7 @@ import java.util.Optional;
  */
 final class CpuLowRank implements LowRankKernel, AutoCloseable {
     /** Bytes of masked inputs at a time: products of a few hundred rows are as fast as of all. */
-    private static final long SCRATCH_BYTES = 4 << 20;
+    private static final long SCRATCH_BYTES = 4L << 20;
 
     private record Run(int adapter, long from, long count) {}
 
@@ -34,9 +34,15 @@ final class CpuLowRank implements LowRankKernel, AutoCloseable {
     private final CpuPool pool;
     private final PooledProducts products;
     private final DropoutRows dropout;
+    private final long scratchBytes;
     private Optional<MemoryArena> scratch = Optional.empty();
 
     CpuLowRank(CpuPool pool, Products products) {
+        this(pool, products, SCRATCH_BYTES);
+    }
+
+    CpuLowRank(CpuPool pool, Products products, long scratchBytes) {
+        this.scratchBytes = scratchBytes;
         this.pool = pool;
         this.products = new PooledProducts(pool, products);
         this.dropout = new DropoutRows(pool);
@@ -230,7 +236,7 @@ final class CpuLowRank implements LowRankKernel, AutoCloseable {
     /** Covers the rows of a tensor with a scratch tensor of its columns and type. */
     private void inRows(Tensor like, Stretch body) {
         long rowBytes = like.cols() * like.dtype().bytes();
-        long most = Math.max(1, Math.min(like.rows(), SCRATCH_BYTES / Math.max(1, rowBytes)));
+        long most = Math.max(1, Math.min(like.rows(), scratchBytes / Math.max(1, rowBytes)));
         Tensor whole = scratch(like.dtype(), most, like.cols());
         for (long from = 0; from < like.rows(); from += most) {
             long count = Math.min(most, like.rows() - from);
@@ -240,7 +246,7 @@ final class CpuLowRank implements LowRankKernel, AutoCloseable {
 
     private Tensor scratch(DType dtype, long rows, long cols) {
         Tensor tensor = Tensor.dense("low_rank", Storage.Role.WORKSPACE, dtype, rows, cols);
-        long bytes = Math.max(SCRATCH_BYTES, tensor.storage().bytes());
+        long bytes = Math.max(scratchBytes, tensor.storage().bytes());
         if (scratch.isEmpty() || scratch.get().bytes() < bytes) {
             close();
             scratch = Optional.of(MemoryArena.host("low-rank scratch", bytes));

@@ -102,8 +102,6 @@ public final class CudaBackend implements Backend {
                             new CudaCachedAttention(launches),
                             new CudaSwiglu(launches),
                             new CudaGelu(launches),
-                            new CudaDropout(launches),
-                            new CudaRowMask(launches),
                             new CudaLinearCrossEntropy(launches, products),
                             new CudaGradNorm(launches),
                             new CudaAdamW(launches),

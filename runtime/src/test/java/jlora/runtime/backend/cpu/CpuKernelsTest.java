@@ -29,6 +29,9 @@ final class CpuKernelsTest {
     @TestFactory
     Stream<DynamicContainer> agreeWithTheReference() {
         return Stream.of(
+                        cases(OpStems.LOW_RANK, pool -> new CpuLowRank(pool, PRODUCTS)),
+                        // Scratch for one or a few rows.
+                        cases(OpStems.LOW_RANK, pool -> new CpuLowRank(pool, PRODUCTS, 400)),
                         cases(OpStems.EMBEDDING, CpuEmbedding::new),
                         cases(OpStems.RMS_NORM, CpuRmsNorm::new),
                         cases(OpStems.LAYER_NORM, CpuLayerNorm::new),
@@ -39,8 +42,6 @@ final class CpuKernelsTest {
                                 pool -> new CpuCachedAttention(pool, PRODUCTS)),
                         cases(OpStems.SWIGLU, CpuSwiglu::new),
                         cases(OpStems.GELU, CpuGelu::new),
-                        cases(OpStems.DROPOUT, CpuDropout::new),
-                        cases(OpStems.ROW_MASK, CpuRowMask::new),
                         cases(OpStems.GRAD_NORM, CpuGradNorm::new),
                         cases(OpStems.ADAMW, CpuAdamW::new),
                         cases(OpStems.PUBLISH, CpuPublish::new),

@@ -20,8 +20,6 @@ public final class ReferenceBackend extends HostBackend {
                     new ReferenceCachedAttention(),
                     new ReferenceSwiglu(),
                     new ReferenceGelu(),
-                    new ReferenceDropout(),
-                    new ReferenceRowMask(),
                     new ReferenceLinearCrossEntropy(),
                     new ReferenceGradNorm(),
                     new ReferenceAdamW(),
