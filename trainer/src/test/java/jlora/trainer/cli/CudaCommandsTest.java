@@ -7,6 +7,7 @@ import jlora.runtime.ExitCode;
 import jlora.runtime.backend.cuda.Emulator;
 
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -23,6 +24,7 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /** Commands on a GPU that is not quite as it should be: the program in a process of its own. */
+@Tag("emulator")
 final class CudaCommandsTest {
     /** What Java itself says of incubating modules and of files that are no libraries. */
     private static final String JVM_WORDS =

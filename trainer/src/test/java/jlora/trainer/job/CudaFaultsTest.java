@@ -18,6 +18,7 @@ import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
 
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -30,6 +31,7 @@ import java.util.List;
 /**
  * Calls that fail in the course of a run: each ends it in one sentence, with nothing left behind.
  */
+@Tag("emulator")
 final class CudaFaultsTest {
     /**
      * Every so manieth call is made to fail: a run has about a thousand. {@code -Djlora.faults=1}

@@ -12,13 +12,13 @@ import java.util.List;
 import java.util.Optional;
 
 /** Small training runs, to be had on any backend. */
-final class CudaRuns {
+public final class CudaRuns {
     private static final Path PARITY = Path.of("src/test/resources/parity").toAbsolutePath();
 
     private CudaRuns() {}
 
     /** Six steps of three sequences over a Llama of two layers, with everything random there is. */
-    static RunConfig config(String... settings) {
+    public static RunConfig config(String... settings) {
         List<String> words =
                 new ArrayList<>(
                         List.of(
@@ -53,7 +53,7 @@ final class CudaRuns {
     }
 
     /** Every number that a run leaves behind, to the bit. */
-    static List<Object> bits(RunConfig config, Backend backend) {
+    public static List<Object> bits(RunConfig config, Backend backend) {
         try (TrainJob job = job(config)) {
             job.load(backend);
             MetricsHistory history = new MetricsHistory();

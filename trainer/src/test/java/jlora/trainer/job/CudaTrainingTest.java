@@ -29,6 +29,7 @@ import jlora.trainer.metrics.MetricsHistory;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -40,6 +41,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /** Whole runs of the CUDA backend, on the emulator. */
+@Tag("emulator")
 final class CudaTrainingTest {
     /** bf16 has 8 bits: losses near 5 differ where sums of rounded numbers do. */
     private static final double BF16_LOSS = 0.03;
