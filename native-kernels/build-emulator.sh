@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles src/main/cuda/*.cu by g++ into the emulator: a folder (target/emulator) with stand-ins for libcuda,
-# cuBLASLt and NVML that run the kernels on the CPU, for tests on machines without a GPU. Needs g++ alone.
+# cuBLASLt, cuBLAS and NVML that run the kernels on the CPU, for tests on machines without a GPU. Needs g++ alone.
 #
 #   build-emulator.sh [--sanitize]      --sanitize: into target/emulator-asan, with the address sanitizer
 #
@@ -115,15 +115,17 @@ compile() {
         */engine/*) more=(-fvisibility=hidden) ;;
         */cublaslt/*) more=(-O3) ;;
     esac
-    "$cxx" "${flags[@]}" ${more[@]+"${more[@]}"} -I "$emulator/engine" -I "$emulator/device" -I "$emulator/driver" -c \
+    "$cxx" "${flags[@]}" ${more[@]+"${more[@]}"} -I "$emulator/engine" -I "$emulator/device" -I "$emulator/driver" \
+        -I "$emulator/cublaslt" -c \
         -o "$out/objects/$(basename "$1" .cpp).o" "$1"
 }
 
-# A shared library $1, by its soname, of the objects that follow.
+# A shared library $1, by its soname, of the objects that follow. Symbols have its name as their version, as
+# those of NVIDIA's CUDA libraries do: JCublas asks for it.
 link() {
     local name=$1
     shift
-    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -Wl,-Bsymbolic "-Wl,-soname,$name" '-Wl,-rpath,$ORIGIN' -o "$out/$name" "$@" -ldl -lpthread
+    "$cxx" "${flags[@]}" -shared -Wl,-z,defs -Wl,-Bsymbolic "-Wl,-soname,$name" -Wl,--default-symver '-Wl,-rpath,$ORIGIN' -o "$out/$name" "$@" -ldl -lpthread
 }
 
 mkdir -p "$out/objects/kernels"
@@ -141,8 +143,8 @@ shopt -s nullglob
 built=0
 sources=("$kernels"/*.cu "$emulator"/selftest/*.cu)
 stale=()
-for source in "$emulator"/{engine,driver,cublaslt,nvml,selftest}/*.cpp; do
-    if older "$out/objects/$(basename "$source" .cpp).o" "$source" "$emulator"/{engine,driver,device} \
+for source in "$emulator"/{engine,driver,cublaslt,cublas,nvml,selftest}/*.cpp; do
+    if older "$out/objects/$(basename "$source" .cpp).o" "$source" "$emulator"/{engine,driver,device,cublaslt} \
         "$(basename "${BASH_SOURCE[0]}")"; then
         stale+=("$source")
     fi
@@ -161,8 +163,11 @@ mapfile -t objects < <(of driver)
 if older "$out/libcuda.so.1" "${objects[@]}"; then
     link libcuda.so.1 "${objects[@]}"
 fi
-for pair in cublaslt:libcublasLt.so.13 nvml:libnvidia-ml.so.1; do
+for pair in cublaslt:libcublasLt.so.13 cublas:libcublas.so.12 nvml:libnvidia-ml.so.1; do
     mapfile -t objects < <(of "${pair%%:*}")
+    if [[ $pair == cublas:* ]]; then
+        objects+=("$out"/objects/{job,product}.o)
+    fi
     if [[ ${#objects[@]} -gt 0 ]] && older "$out/${pair#*:}" "${objects[@]}"; then
         link "${pair#*:}" "${objects[@]}" "$out/libcuda.so.1"
     fi

@@ -8,18 +8,7 @@
 #include <vector>
 
 #include "controls.h"
-#include "product.h"
-
-enum cublasStatus_t : int {
-    CUBLAS_STATUS_SUCCESS = 0,
-    CUBLAS_STATUS_NOT_INITIALIZED = 1,
-    CUBLAS_STATUS_ALLOC_FAILED = 3,
-    CUBLAS_STATUS_INVALID_VALUE = 7,
-    CUBLAS_STATUS_ARCH_MISMATCH = 8,
-    CUBLAS_STATUS_EXECUTION_FAILED = 13,
-    CUBLAS_STATUS_INTERNAL_ERROR = 14,
-    CUBLAS_STATUS_NOT_SUPPORTED = 15,
-};
+#include "job.h"
 
 struct cublasLtMatmulAlgo_t {
     uint64_t data[8];
@@ -35,15 +24,10 @@ struct cublasLtMatmulHeuristicResult_t {
 
 namespace {
 
-using product::Type;
+using namespace product;
 
 constexpr int version = 130100;
 constexpr int cudart_version = 13000;
-constexpr int data_type_f32 = 0;
-constexpr int data_type_bf16 = 14;
-constexpr int compute_f32 = 68;
-constexpr int compute_f32_pedantic = 69;
-constexpr int operation_transpose = 1;
 constexpr int epilogue_default = 1;
 constexpr int epilogue_bias = 4;
 
@@ -199,20 +183,13 @@ cublasStatus_t access(const char* name, void* object, int number, void* value, s
                             : access(attributes_of(*found), number, value, bytes, set, written);
 }
 
-bool is_known(int type) {
-    return type == data_type_f32 || type == data_type_bf16;
-}
-
 Type type_of(const Layout& layout) {
-    return layout.type == data_type_f32 ? Type::F32 : Type::BF16;
+    return product::type_of(layout.type);
 }
 
 std::size_t bytes_of(const Layout& layout) {
-    if (layout.rows == 0 || layout.cols == 0) {
-        return 0;
-    }
-    return ((layout.cols - 1) * static_cast<uint64_t>(layout.stride) + layout.rows)
-            * product::bytes_of(type_of(layout));
+    return product::bytes_of(layout.type, static_cast<int64_t>(layout.rows), static_cast<int64_t>(layout.cols),
+            layout.stride);
 }
 
 /** All descriptors of a product that go together, checked. */
@@ -241,14 +218,13 @@ struct Problem {
                 return CUBLAS_STATUS_INVALID_VALUE;
             }
         }
-        const bool types_go_together = a->type == b->type && c->type == d->type
-                && (a->type == data_type_bf16 || d->type == data_type_f32);
+        const bool types_go = types_go_together(a->type, b->type, c->type, d->type);
         const bool bias_goes = (desc->epilogue & epilogue_bias) == 0 || desc->bias_type == -1
                 || desc->bias_type == d->type;
         const bool plain = desc->pointer_mode == 0 && desc->transposed_c == 0 && desc->scale_type == data_type_f32
                 && (desc->compute_type == compute_f32 || desc->compute_type == compute_f32_pedantic)
                 && (desc->epilogue == epilogue_default || desc->epilogue == epilogue_bias);
-        if (!types_go_together || !bias_goes || !plain) {
+        if (!types_go || !bias_goes || !plain) {
             return CUBLAS_STATUS_NOT_SUPPORTED;
         }
         const bool ta = desc->transposed_a == operation_transpose;
@@ -304,44 +280,6 @@ struct Algorithm {
         return splits == 1 ? 0 : static_cast<std::size_t>(splits * problem.m * problem.n) * sizeof(float);
     }
 };
-
-struct Job {
-    product::Product product;
-    /** Operands, the workspace, the bias: what must lie in live allocations. */
-    struct Range {
-        const char* what;
-        const void* at;
-        std::size_t bytes;
-    };
-    std::vector<Range> ranges;
-    void* workspace;
-    std::size_t workspace_bytes;
-};
-
-int run(void* data) {
-    const Job& job = *static_cast<Job*>(data);
-    for (const Job::Range& range : job.ranges) {
-        const int code = jlora_emulator_check_range(
-                reinterpret_cast<unsigned long long>(range.at), range.bytes, range.what);
-        if (code != 0) {
-            return code;
-        }
-    }
-    product::multiply(job.product);
-    if (job.workspace_bytes > 0) {
-        // Whoever keeps something in there loses it.
-        std::memset(job.workspace, 0xff, job.workspace_bytes);
-    }
-    return 0;
-}
-
-void release(void* data) {
-    delete static_cast<Job*>(data);
-}
-
-bool aligned(const void* at, std::size_t bytes) {
-    return reinterpret_cast<uintptr_t>(at) % bytes == 0;
-}
 
 }  // namespace
 
@@ -576,7 +514,7 @@ cublasStatus_t cublasLtMatmul(void* handle, void* desc, const void* alpha, const
     }
 
     auto* const job = new Job();
-    product::Product& p = job->product;
+    Product& p = job->product;
     p.m = problem.m;
     p.n = problem.n;
     p.k = problem.k;
@@ -601,8 +539,7 @@ cublasStatus_t cublasLtMatmul(void* handle, void* desc, const void* alpha, const
         job->ranges.push_back({"cublasLtMatmul: bias", p.bias,
             static_cast<std::size_t>(p.m) * product::bytes_of(type_of(*problem.d))});
     }
-    const int code = jlora_emulator_enqueue(stream, "cublasLtMatmul", run, job, release);
-    return code == 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+    return enqueue(stream, "cublasLtMatmul", job);
 }
 
 }  // extern "C"

@@ -11,6 +11,7 @@ import jcuda.runtime.cudaStream_t;
 
 import jlora.cu.CudaLibraries;
 import jlora.cu.MissingLibraryException;
+import jlora.cu.cublas.CublasLtMatmul;
 import jlora.cu.cublas.MatmulAlgorithm;
 import jlora.cu.cublas.MatmulApi;
 import jlora.cu.cublas.MatmulArguments;
@@ -21,33 +22,47 @@ import jlora.cu.driver.CudaContext;
 import jlora.cu.driver.CudaException;
 import jlora.cu.driver.CudaStream;
 import jlora.cu.driver.DeviceBuffer;
+import jlora.cu.driver.PinnedBuffer;
 
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * Products by JCublas 12.6, which calls cuBLAS 12's {@code cublasGemmEx}: one algorithm per shape,
- * the library's own choice, and no FP8. A bias is a product of its own, with a row of ones, that
- * comes first: a bias is exact in D's type, so the sum is rounded once all the same.
+ * Products by JCublas 12.6, which calls cuBLAS 12's {@code cublasGemmEx} (JCublas has it as {@code
+ * cublasGemmEx_new}; its {@code cublasGemmEx} is that of CUDA 10, whose compute type is a data
+ * type): one algorithm per shape, the library's own choice, and no FP8. A bias is a product of its
+ * own, with a row of ones, that comes first: a bias is exact in D's type, so the sum is rounded
+ * once all the same.
  */
 public final class JcublasMatmul implements MatmulApi {
     private static final MatmulAlgorithm ITS_OWN_CHOICE = new MatmulAlgorithm("default");
-    private static final long WORKSPACE_BYTES = 32L << 20;
+
+    /** Device memory that is held, as much as {@link CublasLtMatmul} holds. */
+    private static final long HELD_BYTES = CublasLtMatmul.WORKSPACE_BYTES;
 
     /** Columns that a bias is written to at a time. */
     private static final int ONES = 1 << 14;
 
-    private final cublasHandle handle = new cublasHandle();
+    private static final long ONES_BYTES = (long) ONES * (Float.BYTES + Short.BYTES);
+    private static final long WORKSPACE_BYTES = HELD_BYTES - ONES_BYTES;
+    private static final short BF16_ONE = 0x3f80;
+
+    private final cublasHandle handle;
     private final DeviceBuffer workspace;
-    private final DeviceBuffer ones;
+
+    /** The workspace's end: ones in f32, then in bf16. */
+    private final long ones;
+
     private final float[] one = {1};
     private final float[] zero = {0};
     private int version;
     private boolean closed;
 
-    private JcublasMatmul(CudaContext context) {
-        workspace = context.allocate("workspace of matrix products", WORKSPACE_BYTES);
-        ones = context.allocate("ones", (long) ONES * (Float.BYTES + Short.BYTES));
+    private JcublasMatmul(cublasHandle handle, CudaContext context) {
+        this.handle = handle;
+        this.workspace = context.allocate("workspace of matrix products", HELD_BYTES);
+        this.ones = workspace.address() + WORKSPACE_BYTES;
     }
 
     /**
@@ -66,10 +81,18 @@ public final class JcublasMatmul implements MatmulApi {
                             + (e instanceof MissingLibraryException
                                     ? e.getMessage()
                                     : "its native library libJCublas2 could not be loaded")
-                            + "; or use --cuda-binding panama, which works with CUDA 12 and 13",
+                            + "; or set cuda_binding: panama, which works with CUDA 12 and 13",
                     e);
         }
-        JcublasMatmul matmul = new JcublasMatmul(context);
+        cublasHandle handle = new cublasHandle();
+        check("cublasCreate", JCublas2.cublasCreate(handle), "");
+        JcublasMatmul matmul;
+        try {
+            matmul = new JcublasMatmul(handle, context);
+        } catch (RuntimeException | Error e) {
+            JCublas2.cublasDestroy(handle);
+            throw e;
+        }
         try {
             matmul.initialise(context);
             return matmul;
@@ -80,27 +103,16 @@ public final class JcublasMatmul implements MatmulApi {
     }
 
     private void initialise(CudaContext context) {
-        check("cublasCreate", JCublas2.cublasCreate(handle), "");
         int[] found = new int[1];
         check("cublasGetVersion", JCublas2.cublasGetVersion(handle, found), "");
         version = found[0];
-        // A workspace of ours, so that a product may be recorded into a graph and repeats its bits.
-        check(
-                "cublasSetWorkspace",
-                JCublas2.cublasSetWorkspace(
-                        handle, JcudaHandles.pointer(workspace.address()), WORKSPACE_BYTES),
-                "");
         try (CudaStream stream = context.stream("ones");
-                var host = context.allocatePinned("ones", ones.bytes())) {
+                PinnedBuffer host = context.allocatePinned("ones", ONES_BYTES)) {
             for (int i = 0; i < ONES; i++) {
-                host.segment().setAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i, 1);
-                host.segment()
-                        .setAtIndex(
-                                java.lang.foreign.ValueLayout.JAVA_SHORT,
-                                2L * ONES + i,
-                                (short) 0x3f80);
+                host.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, 1);
+                host.segment().setAtIndex(ValueLayout.JAVA_SHORT, 2L * ONES + i, BF16_ONE);
             }
-            stream.copyToDevice(ones.address(), host.segment().address(), ones.bytes());
+            stream.copyToDevice(ones, host.segment().address(), ONES_BYTES);
             stream.synchronize();
         }
     }
@@ -123,7 +135,11 @@ public final class JcublasMatmul implements MatmulApi {
     }
 
     private static boolean supported(MatmulShape shape) {
-        return plain(shape.a()) && plain(shape.b()) && plain(shape.d()) && fits(shape);
+        boolean together =
+                shape.a().type() == shape.b().type()
+                        && (shape.a().type() == MatrixType.BF16
+                                || shape.d().type() == MatrixType.F32);
+        return together && plain(shape.a()) && plain(shape.b()) && plain(shape.d()) && fits(shape);
     }
 
     private static boolean plain(MatmulShape.Matrix matrix) {
@@ -146,6 +162,8 @@ public final class JcublasMatmul implements MatmulApi {
                 "cublasSetStream",
                 JCublas2.cublasSetStream(handle, new cudaStream_t(theirs)),
                 stream.label());
+        // Ours, so that a product may be recorded into a graph and repeats its bits; another
+        // stream takes it away.
         check(
                 "cublasSetWorkspace",
                 JCublas2.cublasSetWorkspace(
@@ -155,7 +173,7 @@ public final class JcublasMatmul implements MatmulApi {
             writeBias(shape, arguments);
         }
         int status =
-                JCublas2.cublasGemmEx(
+                JCublas2.cublasGemmEx_new(
                         handle,
                         operation(shape.a()),
                         operation(shape.b()),
@@ -181,11 +199,11 @@ public final class JcublasMatmul implements MatmulApi {
     /** D[m,n] = bias[m,1] · ones[1,n]. */
     private void writeBias(MatmulShape shape, MatmulArguments arguments) {
         MatrixType type = shape.d().type();
-        long row = ones.address() + (type == MatrixType.F32 ? 0 : (long) ONES * Float.BYTES);
+        long row = ones + (type == MatrixType.F32 ? 0 : (long) ONES * Float.BYTES);
         long column = shape.d().leadingDimension() * type.bytes();
         for (long from = 0; from < shape.n(); from += ONES) {
             int status =
-                    JCublas2.cublasGemmEx(
+                    JCublas2.cublasGemmEx_new(
                             handle,
                             cublasOperation.CUBLAS_OP_N,
                             cublasOperation.CUBLAS_OP_N,
@@ -225,11 +243,9 @@ public final class JcublasMatmul implements MatmulApi {
     public void close() {
         if (!closed) {
             closed = true;
-            ones.close();
+            int status = JCublas2.cublasDestroy(handle);
             workspace.close();
-            if (version != 0) {
-                check("cublasDestroy", JCublas2.cublasDestroy(handle), "");
-            }
+            check("cublasDestroy", status, "");
         }
     }
 }

@@ -50,7 +50,7 @@ public final class JcudaDriver implements CudaDriverApi {
                     "JCuda 12.6 could not load its native library libJCudaDriver, which exists for"
                             + " Linux on x86_64 and for Windows and needs "
                             + driver.name()
-                            + "; use --cuda-binding panama, which needs no library of its own",
+                            + "; set cuda_binding: panama, which needs no library of its own",
                     e);
         }
     }

@@ -118,7 +118,12 @@ public final class Emulator {
 
     /** With the cache that another backend may have left something in. */
     public CudaBackend backend(Path cache) {
-        return new CudaBackend(libraries, 0, CudaBinding.PANAMA, AttentionEngine.AUTO, cache);
+        return backend(CudaBinding.PANAMA, cache);
+    }
+
+    /** Called by either binding. */
+    public CudaBackend backend(CudaBinding binding, Path cache) {
+        return new CudaBackend(libraries, 0, binding, AttentionEngine.AUTO, cache);
     }
 
     private static Path cache() {
