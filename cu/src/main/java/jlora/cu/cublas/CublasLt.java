@@ -64,14 +64,7 @@ final class CublasLt implements AutoCloseable {
                             status,
                             sys.cublasLtGetStatusName(status),
                             detail.get() + ": " + said);
-            throw driver.failure(
-                    switch (status) {
-                        case CublasLtConstants.CUBLAS_STATUS_ALLOC_FAILED ->
-                                new CudaException.OutOfMemory(failure);
-                        case CublasLtConstants.CUBLAS_STATUS_EXECUTION_FAILED ->
-                                new CudaException.ContextLost(failure);
-                        default -> new CudaException.CallFailed(failure);
-                    });
+            throw driver.failure(CublasFailures.of(failure));
         }
     }
 

@@ -7,10 +7,12 @@ import jcuda.jcublas.cublasComputeType;
 import jcuda.jcublas.cublasGemmAlgo;
 import jcuda.jcublas.cublasHandle;
 import jcuda.jcublas.cublasOperation;
+import jcuda.jcublas.cublasStatus;
 import jcuda.runtime.cudaStream_t;
 
 import jlora.cu.CudaLibraries;
 import jlora.cu.MissingLibraryException;
+import jlora.cu.cublas.CublasFailures;
 import jlora.cu.cublas.CublasLtMatmul;
 import jlora.cu.cublas.MatmulAlgorithm;
 import jlora.cu.cublas.MatmulApi;
@@ -19,6 +21,7 @@ import jlora.cu.cublas.MatmulShape;
 import jlora.cu.cublas.MatrixType;
 import jlora.cu.cublas.PreparedMatmul;
 import jlora.cu.driver.CudaContext;
+import jlora.cu.driver.CudaDriver;
 import jlora.cu.driver.CudaException;
 import jlora.cu.driver.CudaStream;
 import jlora.cu.driver.DeviceBuffer;
@@ -27,6 +30,7 @@ import jlora.cu.driver.PinnedBuffer;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * Products by JCublas 12.6, which calls cuBLAS 12's {@code cublasGemmEx} (JCublas has it as {@code
@@ -48,6 +52,7 @@ public final class JcublasMatmul implements MatmulApi {
     private static final long WORKSPACE_BYTES = HELD_BYTES - ONES_BYTES;
     private static final short BF16_ONE = 0x3f80;
 
+    private final CudaContext context;
     private final cublasHandle handle;
     private final DeviceBuffer workspace;
 
@@ -60,6 +65,7 @@ public final class JcublasMatmul implements MatmulApi {
     private boolean closed;
 
     private JcublasMatmul(cublasHandle handle, CudaContext context) {
+        this.context = context;
         this.handle = handle;
         this.workspace = context.allocate("workspace of matrix products", HELD_BYTES);
         this.ones = workspace.address() + WORKSPACE_BYTES;
@@ -85,7 +91,11 @@ public final class JcublasMatmul implements MatmulApi {
                     e);
         }
         cublasHandle handle = new cublasHandle();
-        check("cublasCreate", JCublas2.cublasCreate(handle), "");
+        check(
+                context.driver(),
+                "cublasCreate",
+                JCublas2.cublasCreate(handle),
+                () -> "libcublas.so.12");
         JcublasMatmul matmul;
         try {
             matmul = new JcublasMatmul(handle, context);
@@ -94,7 +104,7 @@ public final class JcublasMatmul implements MatmulApi {
             throw e;
         }
         try {
-            matmul.initialise(context);
+            matmul.initialise();
             return matmul;
         } catch (RuntimeException | Error e) {
             matmul.close();
@@ -102,9 +112,9 @@ public final class JcublasMatmul implements MatmulApi {
         }
     }
 
-    private void initialise(CudaContext context) {
+    private void initialise() {
         int[] found = new int[1];
-        check("cublasGetVersion", JCublas2.cublasGetVersion(handle, found), "");
+        check("cublasGetVersion", JCublas2.cublasGetVersion(handle, found), () -> "");
         version = found[0];
         try (CudaStream stream = context.stream("ones");
                 PinnedBuffer host = context.allocatePinned("ones", ONES_BYTES)) {
@@ -161,14 +171,14 @@ public final class JcublasMatmul implements MatmulApi {
         check(
                 "cublasSetStream",
                 JCublas2.cublasSetStream(handle, new cudaStream_t(theirs)),
-                stream.label());
+                stream::label);
         // Ours, so that a product may be recorded into a graph and repeats its bits; another
         // stream takes it away.
         check(
                 "cublasSetWorkspace",
                 JCublas2.cublasSetWorkspace(
                         handle, JcudaHandles.pointer(workspace.address()), WORKSPACE_BYTES),
-                "");
+                workspace::label);
         if (shape.bias()) {
             writeBias(shape, arguments);
         }
@@ -193,7 +203,7 @@ public final class JcublasMatmul implements MatmulApi {
                         (int) shape.d().leadingDimension(),
                         cublasComputeType.CUBLAS_COMPUTE_32F,
                         cublasGemmAlgo.CUBLAS_GEMM_DEFAULT);
-        check("cublasGemmEx", status, shape.toString());
+        check("cublasGemmEx", status, shape::toString);
     }
 
     /** D[m,n] = bias[m,1] · ones[1,n]. */
@@ -223,7 +233,7 @@ public final class JcublasMatmul implements MatmulApi {
                             (int) shape.d().leadingDimension(),
                             cublasComputeType.CUBLAS_COMPUTE_32F,
                             cublasGemmAlgo.CUBLAS_GEMM_DEFAULT);
-            check("cublasGemmEx", status, "the bias of " + shape);
+            check("cublasGemmEx", status, () -> "the bias of " + shape);
         }
     }
 
@@ -231,11 +241,17 @@ public final class JcublasMatmul implements MatmulApi {
         return matrix.transposed() ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N;
     }
 
-    private static void check(String call, int status, String detail) {
-        if (status != 0) {
-            throw new CudaException.CallFailed(
-                    new CudaException.Failure(
-                            call, status, jcuda.jcublas.cublasStatus.stringFor(status), detail));
+    private void check(String call, int status, Supplier<String> detail) {
+        check(context.driver(), call, status, detail);
+    }
+
+    /** The detail is put together only when the call failed. */
+    private static void check(CudaDriver driver, String call, int status, Supplier<String> detail) {
+        if (status != cublasStatus.CUBLAS_STATUS_SUCCESS) {
+            throw driver.failure(
+                    CublasFailures.of(
+                            new CudaException.Failure(
+                                    call, status, cublasStatus.stringFor(status), detail.get())));
         }
     }
 
@@ -245,7 +261,7 @@ public final class JcublasMatmul implements MatmulApi {
             closed = true;
             int status = JCublas2.cublasDestroy(handle);
             workspace.close();
-            check("cublasDestroy", status, "");
+            check("cublasDestroy", status, () -> "");
         }
     }
 }

@@ -15,6 +15,7 @@ import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
 import jlora.runtime.backend.cuda.CudaBackend;
+import jlora.runtime.backend.cuda.CudaBinding;
 import jlora.runtime.backend.cuda.Emulator;
 import jlora.runtime.model.Decoder;
 import jlora.runtime.model.Model;
@@ -31,10 +32,14 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -117,6 +122,29 @@ final class CudaTrainingTest {
                 CudaRuns.config(
                         "dtype=" + dtype, "lora_dropout=0.1", "gradient_accumulation_steps=2");
         assertEquals(CudaRuns.bits(config, cuda), CudaRuns.bits(config, cuda));
+    }
+
+    /**
+     * Without a place to keep timed choices both libraries compute products as they propose first,
+     * which in the emulator is the same way; everything else is the same kernels.
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"float32", "bfloat16"})
+    void jcudaGivesTheBitsOfPanama(String dtype, @TempDir Path folder) throws IOException {
+        RunConfig config =
+                CudaRuns.config("dtype=" + dtype, "lora_dropout=0.1", "cuda_binding=jcuda");
+        Path noFolder = Files.writeString(folder.resolve("occupied"), "");
+        List<Object> expected;
+        try (CudaBackend panama = emulator.backend(CudaBinding.PANAMA, noFolder)) {
+            expected = CudaRuns.bits(config, panama);
+        }
+        try (CudaBackend jcuda = emulator.backend(config.model().cudaBinding(), noFolder)) {
+            emulator.resetCalls();
+            assertEquals(expected, CudaRuns.bits(config, jcuda));
+            assertTrue(emulator.calls("cublasGemmEx") > 0);
+            assertEquals(0, emulator.calls("cublasLtMatmul"));
+            assertTrue(emulator.calls("cuGraphLaunch") > 0);
+        }
     }
 
     @ParameterizedTest

@@ -14,6 +14,8 @@ import jlora.runtime.tensor.Tensor;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 import java.nio.file.Path;
 
@@ -146,8 +148,9 @@ final class CudaAttentionTest {
                 backend.reservedBytes());
     }
 
-    @Test
-    void cudnnThatIsMissingIsAnError() {
+    @ParameterizedTest
+    @EnumSource
+    void cudnnThatIsMissingIsAnError(CudaBinding binding) {
         Emulator.Live before = emulator.live();
         JloraException e =
                 assertThrows(
@@ -156,7 +159,7 @@ final class CudaAttentionTest {
                                 new CudaBackend(
                                         emulator.libraries(),
                                         0,
-                                        CudaBinding.PANAMA,
+                                        binding,
                                         AttentionEngine.CUDNN,
                                         Path.of("target", "cache")));
         assertEquals(ExitCode.USAGE, e.exitCode());
