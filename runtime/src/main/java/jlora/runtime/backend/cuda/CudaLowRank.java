@@ -107,7 +107,7 @@ final class CudaLowRank implements LowRankKernel {
                 boolean drops = parts.stream().anyMatch(Part::drops);
                 forward(columns, x, a, adapterOfRow, rng, drops, table);
             } else {
-                call("low_rank_forward_scalar", columns)
+                call("low_rank_scalar_forward", columns)
                         .tensor(x)
                         .i64(x.stride())
                         .tensor(a)
@@ -189,7 +189,7 @@ final class CudaLowRank implements LowRankKernel {
                 backwardOutput(du, dy, u, border.b(), parts, adapterOfRow);
             } else {
                 MemorySegment table = LowRankTable.pack(parts, 0);
-                call("low_rank_backward_output_scalar", du)
+                call("low_rank_scalar_backward_output", du)
                         .tensor(dy)
                         .i64(dy.stride())
                         .tensor(border.b())
@@ -200,7 +200,7 @@ final class CudaLowRank implements LowRankKernel {
                         .launch(byRows(dy, parts.size()));
                 long most = parts.stream().mapToLong(Part::out).max().orElseThrow();
                 if (!dB.isEmpty() && most > 0) {
-                    call("low_rank_backward_b_scalar", dy)
+                    call("low_rank_scalar_backward_b", dy)
                             .tensor(u)
                             .i64(u.stride())
                             .i32(dy.rows())
@@ -273,7 +273,7 @@ final class CudaLowRank implements LowRankKernel {
                         Optional.of(rng),
                         Optional.empty());
             } else {
-                call("low_rank_backward_a_scalar", x)
+                call("low_rank_scalar_backward_a", x)
                         .tensor(du)
                         .i64(du.stride())
                         .tensor(rng)
@@ -354,7 +354,7 @@ final class CudaLowRank implements LowRankKernel {
         }
         boolean fast = dx.dtype() == DType.BF16 && CudaKernels.aligned(dx, border.a());
         for (List<Part> parts : byDepth(border)) {
-            kernels.call("low_rank_backward_input_dropout" + (fast ? "" : "_scalar"), dx.dtype())
+            kernels.call("low_rank_" + (fast ? "" : "scalar_") + "backward_input_dropout", dx.dtype())
                     .tensor(dx)
                     .i64(dx.stride())
                     .tensor(du)
