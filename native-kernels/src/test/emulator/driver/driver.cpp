@@ -40,7 +40,14 @@ CUresult Driver::call(const char* name, Needs needs, const std::function<CUresul
             failure = lost;
         }
     }
-    if (failure != CUDA_SUCCESS && !releases(name)) {
+    // A capture that cannot be ended well has ended all the same, without a graph.
+    const bool ends_capture = std::strcmp(name, "cuStreamEndCapture") == 0;
+    if (failure != CUDA_SUCCESS && ends_capture) {
+        for (Capture* capture : captures) {
+            capture->invalidated = true;
+        }
+    }
+    if (failure != CUDA_SUCCESS && !releases(name) && !ends_capture) {
         return failure;
     }
     const CUresult result = body();

@@ -1,5 +1,7 @@
 package jlora.cu.driver;
 
+import jlora.cu.sys.CudaDriverConstants;
+
 /** A captured stretch of a stream's work, launched as a whole. */
 public final class CudaGraph implements AutoCloseable {
     private final CudaDriver driver;
@@ -16,6 +18,7 @@ public final class CudaGraph implements AutoCloseable {
 
     /** Makes an executable of a captured graph and gives the captured one up. */
     static CudaGraph instantiate(CudaDriver driver, String label, long graph) {
+        CudaGraph made = null;
         try {
             long[] count = new long[1];
             driver.check("cuGraphGetNodes", driver.api().cuGraphGetNodes(graph, count), label);
@@ -24,10 +27,15 @@ public final class CudaGraph implements AutoCloseable {
                     "cuGraphInstantiate",
                     driver.api().cuGraphInstantiate(executable, graph, 0),
                     label);
-            return new CudaGraph(driver, label, executable[0], count[0]);
+            made = new CudaGraph(driver, label, executable[0], count[0]);
         } finally {
-            driver.check("cuGraphDestroy", driver.api().cuGraphDestroy(graph), label);
+            int status = driver.api().cuGraphDestroy(graph);
+            if (made != null && status != CudaDriverConstants.SUCCESS) {
+                made.close();
+            }
+            driver.check("cuGraphDestroy", status, label);
         }
+        return made;
     }
 
     /** Kernels, copies and fills in it. */

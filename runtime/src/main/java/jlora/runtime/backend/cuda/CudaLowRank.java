@@ -354,7 +354,9 @@ final class CudaLowRank implements LowRankKernel {
         }
         boolean fast = dx.dtype() == DType.BF16 && CudaKernels.aligned(dx, border.a());
         for (List<Part> parts : byDepth(border)) {
-            kernels.call("low_rank_" + (fast ? "" : "scalar_") + "backward_input_dropout", dx.dtype())
+            kernels.call(
+                            "low_rank_" + (fast ? "" : "scalar_") + "backward_input_dropout",
+                            dx.dtype())
                     .tensor(dx)
                     .i64(dx.stride())
                     .tensor(du)
