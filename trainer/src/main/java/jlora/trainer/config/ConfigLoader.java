@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /** Reads a YAML file and command-line words into a {@link RunConfig}. */
 final class ConfigLoader {
@@ -48,8 +49,19 @@ final class ConfigLoader {
                         build(AdapterSettings.class, values, places, problems),
                         build(DataConfig.class, values, places, problems),
                         build(TrainConfig.class, values, places, problems),
+                        build(SaveConfig.class, values, places, problems),
+                        build(JobConfig.class, values, places, problems),
                         build(OutputConfig.class, values, places, problems),
                         places);
+        if (problems.isEmpty()) {
+            collect(
+                    () -> {
+                        config.save().requireAgreement(config.train());
+                        return config;
+                    },
+                    places,
+                    problems);
+        }
         if (!problems.isEmpty()) {
             throw JloraException.usage(String.join("\n", problems));
         }
@@ -122,8 +134,13 @@ final class ConfigLoader {
             Map<String, Object> values,
             Map<String, Place> places,
             List<String> problems) {
+        return collect(() -> SectionReader.build(type, values), places, problems);
+    }
+
+    private static <R> R collect(
+            Supplier<R> checked, Map<String, Place> places, List<String> problems) {
         try {
-            return SectionReader.build(type, values);
+            return checked.get();
         } catch (BadValueException e) {
             String where =
                     String.join(

@@ -18,6 +18,8 @@ public final class ConfigReference {
                     DataConfig.class, "Data",
                     DatasetConfig.class, "One entry of datasets and eval_datasets",
                     TrainConfig.class, "Training",
+                    SaveConfig.class, "Checkpoints",
+                    JobConfig.class, "Faults and workers",
                     OutputConfig.class, "Output");
 
     private ConfigReference() {}
@@ -101,6 +103,8 @@ public final class ConfigReference {
                 DataConfig.class,
                 DatasetConfig.class,
                 TrainConfig.class,
+                SaveConfig.class,
+                JobConfig.class,
                 OutputConfig.class);
     }
 
@@ -133,6 +137,7 @@ public final class ConfigReference {
                     "integer";
             case Class<?> c when c == double.class || c == Double.class -> "number";
             case Class<?> c when c == Path.class -> "path";
+            case Class<?> c when c == ResumeFrom.class -> "auto or path";
             case Class<?> c when c == ByteSize.class -> "bytes";
             case Class<?> c when c == ModuleNames.class -> "module names";
             case Class<?> c when c == DatasetConfig.class -> "data sets";

@@ -70,6 +70,7 @@ final class ConfigYaml {
             case ByteSize size ->
                     size.toString().matches("\\d+") ? size.toString() : text(size.toString());
             case Path path -> text(path.toString());
+            case ResumeFrom resume -> text(resume.toString());
             case ModuleNames.Names names -> inline(names.names());
             case ModuleNames modules -> text(modules.toString());
             case List<?> list -> {

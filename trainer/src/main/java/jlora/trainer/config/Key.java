@@ -33,6 +33,9 @@ public @interface Key {
     /** Whether the key must be given wherever its record appears. */
     boolean required() default false;
 
+    /** Whether a run may go on from a checkpoint that was written with another value. */
+    boolean mayChange() default false;
+
     /**
      * The key's name in PEFT's LoraConfig or another of the field's configurations: accepted too.
      */

@@ -22,6 +22,8 @@ public record RunConfig(
         AdapterSettings adapter,
         DataConfig data,
         TrainConfig train,
+        SaveConfig save,
+        JobConfig job,
         OutputConfig output,
         Map<String, Place> places) {
     /** The groups, in the order of the reference page. */
@@ -31,6 +33,8 @@ public record RunConfig(
                     AdapterSettings.class,
                     DataConfig.class,
                     TrainConfig.class,
+                    SaveConfig.class,
+                    JobConfig.class,
                     OutputConfig.class);
 
     private static final Map<String, Keys.Info> KEYS =
@@ -136,7 +140,7 @@ public record RunConfig(
     }
 
     List<Record> sections() {
-        return List.of(model, adapter, data, train, output);
+        return List.of(model, adapter, data, train, save, job, output);
     }
 
     /** Checks that the configuration has what a command needs and that the files it names exist. */
@@ -169,7 +173,7 @@ public record RunConfig(
                                 + "; remove the key or start a new adapter");
             }
         }
-        return new RunConfig(model, saved, data, train, output, places);
+        return new RunConfig(model, saved, data, train, save, job, output, places);
     }
 
     /**

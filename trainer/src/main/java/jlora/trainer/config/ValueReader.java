@@ -76,6 +76,11 @@ final class ValueReader {
         if (type == Path.class) {
             return path(label, raw);
         }
+        if (type == ResumeFrom.class) {
+            return text.equalsIgnoreCase("auto") || raw.plain() && text.equalsIgnoreCase("true")
+                    ? new ResumeFrom.Auto()
+                    : new ResumeFrom.Folder(path(label, raw));
+        }
         if (type.isEnum()) {
             return constant(label, type, raw);
         }
@@ -289,6 +294,7 @@ final class ValueReader {
                     "a size such as 12GiB, 800MB or a number of bytes";
             case Class<?> c when c == String.class -> "one word or text";
             case Class<?> c when c == Path.class -> "a path";
+            case Class<?> c when c == ResumeFrom.class -> "auto or the folder of a checkpoint";
             case Class<?> c when c.isEnum() ->
                     "one of " + names(c).stream().collect(Collectors.joining(", "));
             default -> "a whole number";

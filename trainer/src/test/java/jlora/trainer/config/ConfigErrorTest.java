@@ -68,7 +68,7 @@ class ConfigErrorTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"save_steps", "zebra", "x", "hub_token"})
+    @CsvSource({"push_to_hub", "zebra", "x", "hub_token"})
     void unknownKeyThatResemblesNoneMakesNoGuess(String wrong) throws IOException {
         assertEquals(
                 "run.yaml:1: unknown key '" + wrong + "'; 'jlora config keys' lists all",

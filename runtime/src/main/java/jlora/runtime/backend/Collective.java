@@ -1,0 +1,37 @@
+package jlora.runtime.backend;
+
+import jlora.runtime.tensor.Tensor;
+
+/**
+ * This process's place among ranks that train together. All ranks call the same operations in the
+ * same order with tensors of the same shapes, which lie in the memory of the backend that the
+ * collective belongs to; results are the same bits on all ranks, and in every run with as many
+ * ranks. An operation is part of the device's work, in order with the kernels around it.
+ */
+public interface Collective extends AutoCloseable {
+    /** From 0. */
+    int rank();
+
+    int ranks();
+
+    /** What the ranks are joined by, for people. */
+    String describe();
+
+    /**
+     * The sum over all ranks.
+     *
+     * @param inPlace f32, dense
+     */
+    void sum(Tensor inPlace);
+
+    /**
+     * The parts of all ranks one behind the other, on every rank.
+     *
+     * @param whole dense, [ranks · n, cols] of any type
+     * @param part dense, [n, cols] of the same type
+     */
+    void gather(Tensor whole, Tensor part);
+
+    @Override
+    void close();
+}
