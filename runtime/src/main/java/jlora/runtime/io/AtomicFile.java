@@ -79,8 +79,8 @@ public final class AtomicFile {
         }
     }
 
-    /** Makes the rename itself survive a power cut. */
-    private static void flushFolder(Path folder) {
+    /** Makes renames in a folder survive a power cut, where its file system can. */
+    public static void flushFolder(Path folder) {
         try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
             channel.force(true);
         } catch (IOException e) {

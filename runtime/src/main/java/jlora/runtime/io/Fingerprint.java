@@ -22,14 +22,18 @@ public final class Fingerprint {
 
     private Fingerprint() {}
 
-    /** The fingerprint of these tensors. */
-    public static String of(SortedMap<String, SafetensorsEntry> tensors) {
-        MessageDigest digest;
+    /** A fresh digest. */
+    public static MessageDigest sha256() {
         try {
-            digest = MessageDigest.getInstance("SHA-256");
+            return MessageDigest.getInstance("SHA-256");
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java has SHA-256", e);
         }
+    }
+
+    /** The fingerprint of these tensors. */
+    public static String of(SortedMap<String, SafetensorsEntry> tensors) {
+        MessageDigest digest = sha256();
         for (SafetensorsEntry entry : tensors.values()) {
             String head =
                     entry.name()

@@ -223,7 +223,7 @@ public final class Json {
      * Why an operation on a file failed, for messages: {@code NoSuchFileException} says only the
      * path.
      */
-    static String reason(IOException e) {
+    public static String reason(IOException e) {
         String text = e.getMessage();
         return e.getClass().getSimpleName() + (text == null ? "" : ", " + text);
     }

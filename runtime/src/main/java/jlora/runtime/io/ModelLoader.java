@@ -95,18 +95,28 @@ public final class ModelLoader {
 
     /** Fills the model's weights, which are placed in memory of the backend. */
     public static void load(Backend backend, Model model, HuggingFaceFolder folder) {
+        load(backend, model, folder, () -> {});
+    }
+
+    /**
+     * The same.
+     *
+     * @param poll called with every few megabytes, by any thread; what it throws ends the loading
+     */
+    public static void load(Backend backend, Model model, HuggingFaceFolder folder, Runnable poll) {
         Map<String, SafetensorsEntry> entries = match(model, folder);
         backend.upload(
                 model.weights().checkpoint().stream()
-                        .map(tensor -> rows(tensor, entries.get(tensor.name())))
+                        .map(tensor -> rows(tensor, entries.get(tensor.name()), poll))
                         .toList());
     }
 
-    private static HostRows rows(CheckpointTensor tensor, SafetensorsEntry entry) {
+    private static HostRows rows(CheckpointTensor tensor, SafetensorsEntry entry, Runnable poll) {
         boolean transposed = tensor.transposed() && entry.rank() == 2;
         return new HostRows(
                 tensor.target(),
                 (rows, first) -> {
+                    poll.run();
                     if (transposed) {
                         TensorCopy.copyColumns(entry, first, rows);
                     } else {

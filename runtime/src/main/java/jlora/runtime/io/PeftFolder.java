@@ -27,7 +27,10 @@ import java.util.TreeMap;
  */
 public final class PeftFolder implements AutoCloseable {
     private static final String CONFIG = "adapter_config.json";
-    private static final String WEIGHTS = "adapter_model.safetensors";
+
+    /** The file of the tensors in an adapter folder. */
+    public static final String WEIGHTS = "adapter_model.safetensors";
+
     private static final String PICKLE = "adapter_model.bin";
     private static final String PREFIX = "base_model.model.";
     private static final String A = ".lora_A.weight";
@@ -148,6 +151,11 @@ public final class PeftFolder implements AutoCloseable {
                         + " of "
                         + Json.quote(module)
                         + "; save the adapter again");
+    }
+
+    /** The name in {@link #WEIGHTS} of a parameter such as {@code MODULE.lora_A}. */
+    public static String tensorName(String parameter) {
+        return PREFIX + parameter + ".weight";
     }
 
     public Path path() {

@@ -14,8 +14,23 @@ public final class RandomInit {
     /** Each tensor's values depend on the seed and its name alone. */
     public static void fill(
             Backend backend, ModelWeights weights, double standardDeviation, long seed) {
+        fill(backend, weights, standardDeviation, seed, () -> {});
+    }
+
+    /**
+     * The same.
+     *
+     * @param poll called before each tensor; what it throws ends the filling
+     */
+    public static void fill(
+            Backend backend,
+            ModelWeights weights,
+            double standardDeviation,
+            long seed,
+            Runnable poll) {
         RandomFillKernel kernel = backend.kernels().randomFill();
         for (CheckpointTensor tensor : weights.checkpoint()) {
+            poll.run();
             Tensor target = tensor.target();
             switch (tensor.init()) {
                 case ZEROS -> kernel.constant(target, 0);

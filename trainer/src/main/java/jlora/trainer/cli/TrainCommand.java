@@ -1,5 +1,6 @@
 package jlora.trainer.cli;
 
+import jlora.runtime.StopRequest;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.job.TrainRun;
 
@@ -20,6 +21,12 @@ final class TrainCommand implements Runnable {
 
     @Override
     public void run() {
-        new TrainRun(run.load(Purpose.TRAIN), spec.commandLine().getOut()).run();
+        StopRequest stop = new StopRequest();
+        try (var _ = Signals.whileRunning(stop)) {
+            new TrainRun(run.load(Purpose.TRAIN), spec.commandLine().getOut())
+                    .stopBy(stop)
+                    .onHang(new Hang(System.err))
+                    .run();
+        }
     }
 }

@@ -6,11 +6,13 @@ import java.util.Optional;
 /** What a run reads, and how rows become batches. */
 public record DataConfig(
         @Key(
+                        mayChange = true,
                         doc = "Data sets to train on, read one after the other.",
                         value = "[]",
                         aka = {"dataset", "dataset_name", "train_file", "train_data", "data"})
                 List<DatasetConfig> datasets,
         @Key(
+                        mayChange = true,
                         doc = "Data sets to evaluate on.",
                         value = "[]",
                         aka = {

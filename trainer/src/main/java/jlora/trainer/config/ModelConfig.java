@@ -11,6 +11,7 @@ import java.util.regex.Pattern;
 /** Which model a run opens, and what it runs on. */
 public record ModelConfig(
         @Key(
+                        mayChange = true,
                         doc =
                                 "Folder of the base model in Hugging Face form: config.json,"
                                         + " safetensors and tokenizer.json. Nothing is downloaded.",
@@ -22,6 +23,7 @@ public record ModelConfig(
                         })
                 Optional<Path> modelNameOrPath,
         @Key(
+                        mayChange = true,
                         doc =
                                 "PEFT adapter folder to continue training from, to evaluate or to"
                                     + " merge. It brings its own LoRA settings; giving a lora key"
@@ -29,6 +31,7 @@ public record ModelConfig(
                         aka = {"adapter", "adapter_path", "lora_model_dir", "peft_model"})
                 Optional<Path> adapterNameOrPath,
         @Key(
+                        mayChange = true,
                         doc =
                                 "Use an adapter over other base weights than it was trained on,"
                                         + " such as the same model saved in another type; otherwise"
@@ -51,6 +54,7 @@ public record ModelConfig(
                         aka = {"torch_dtype", "bf16", "fp16", "precision", "mixed_precision"})
                 ComputeType dtype,
         @Key(
+                        mayChange = true,
                         doc =
                                 "Where to run: auto, cpu, cuda or cuda:N (cuda is cuda:0). auto"
                                         + " takes the first GPU, or the CPU where there is none; a"
@@ -59,12 +63,14 @@ public record ModelConfig(
                         aka = {"use_cpu", "no_cuda", "gpu"})
                 String device,
         @Key(
+                        mayChange = true,
                         doc =
                                 "Who calls the CUDA driver: panama (Java itself) or jcuda (JCuda"
                                         + " 12.6, for programs that use it already).",
                         value = "panama")
                 CudaBinding cudaBinding,
         @Key(
+                        mayChange = true,
                         doc =
                                 "Threads of the CPU backend. Results are the same bits for the same"
                                         + " number of threads.",
@@ -90,6 +96,7 @@ public record ModelConfig(
                         value = "auto")
                 AttentionEngine attention,
         @Key(
+                        mayChange = true,
                         doc =
                                 "Memory that the planned run may take, such as 12GiB, 800MB or a"
                                     + " number of bytes. A plan that needs more is refused before"

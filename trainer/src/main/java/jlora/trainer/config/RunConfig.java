@@ -134,6 +134,24 @@ public record RunConfig(
                 .toList();
     }
 
+    /**
+     * Where another configuration differs in what a run must keep when it goes on from a checkpoint
+     * of this one, in words.
+     */
+    public List<String> differences(RunConfig other) {
+        return keys().stream()
+                .filter(k -> !k.key().mayChange())
+                .filter(k -> !value(k.name()).equals(other.value(k.name())))
+                .map(
+                        k ->
+                                k.name()
+                                        + " is "
+                                        + ConfigYaml.inline(other.value(k.name()))
+                                        + " instead of "
+                                        + ConfigYaml.inline(value(k.name())))
+                .toList();
+    }
+
     /** What the configuration says that has no effect, one sentence each, to be shown once. */
     public List<String> notes() {
         return train.notes();

@@ -8,10 +8,9 @@ public record SaveConfig(
         @Key(
                         doc =
                                 "When to write a checkpoint, from which a run goes on to the same"
-                                    + " bits: no, steps (every save_steps and after the last step),"
-                                    + " epoch (at the end of each) or best (when an evaluation is"
-                                    + " the best so far). With no, a signal ends the run without"
-                                    + " one.",
+                                    + " bits: no, steps (every save_steps), epoch (at the end of"
+                                    + " each) or best (when an evaluation is the best so far). With"
+                                    + " no, a signal ends the run without one.",
                         value = "steps",
                         mayChange = true)
                 SaveStrategy saveStrategy,

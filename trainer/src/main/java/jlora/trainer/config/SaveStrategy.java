@@ -1,8 +1,8 @@
 package jlora.trainer.config;
 
 /**
- * When the run writes a checkpoint: never, every {@code save_steps} steps and after the last, at
- * the end of each epoch, or whenever an evaluation is the best so far.
+ * When the run writes a checkpoint: never, every {@code save_steps} steps, at the end of each
+ * epoch, or whenever an evaluation is the best so far.
  */
 public enum SaveStrategy {
     NO,

@@ -139,6 +139,7 @@ public record TrainConfig(
                         aka = {"label_smoothing"})
                 double labelSmoothingFactor,
         @Key(
+                        mayChange = true,
                         doc =
                                 "How much of the forward pass is computed again in the backward"
                                     + " pass to save memory: none (also false), auto (only as much"
@@ -148,6 +149,7 @@ public record TrainConfig(
                         aka = {"activation_checkpointing", "recompute"})
                 GradientCheckpointing gradientCheckpointing,
         @Key(
+                        mayChange = true,
                         doc = "Steps from one line of metrics to the next.",
                         value = "10",
                         unit = "steps",

@@ -73,6 +73,11 @@ public final class BatchSchedule {
         return Math.toIntExact(sum);
     }
 
+    /** The rows that batches are made of. */
+    public Examples examples() {
+        return examples;
+    }
+
     /** Micro-batches of an epoch. */
     public int batchesPerEpoch() {
         return Math.ceilDiv(units.bins(), options.batchSize());

@@ -33,12 +33,14 @@ public final class DatasetLoader {
     private static final int BLOCK_BYTES = 1 << 18;
 
     private final EncodeOptions options;
+    private final Runnable poll;
     private final ExampleStore store = new ExampleStore();
     private long truncated;
     private long merged;
 
-    private DatasetLoader(EncodeOptions options) {
+    private DatasetLoader(EncodeOptions options, Runnable poll) {
         this.options = options;
+        this.poll = poll;
     }
 
     /** The rows of all data sets, one after the other, and what they hold. */
@@ -52,10 +54,20 @@ public final class DatasetLoader {
      *     file without rows, and when no row has a trained token
      */
     public static Loaded load(List<DatasetSpec> specs, EncodeOptions options, int threads) {
+        return load(specs, options, threads, () -> {});
+    }
+
+    /**
+     * The same.
+     *
+     * @param poll called every few thousand tokens; what it throws ends the reading
+     */
+    public static Loaded load(
+            List<DatasetSpec> specs, EncodeOptions options, int threads, Runnable poll) {
         if (specs.isEmpty()) {
             throw JloraException.usage("No data set is named; add one under datasets.");
         }
-        var loader = new DatasetLoader(options);
+        var loader = new DatasetLoader(options, poll);
         try (ExecutorService pool =
                 Executors.newFixedThreadPool(
                         threads, Thread.ofPlatform().daemon().name("jlora-data-", 1).factory())) {
@@ -117,6 +129,7 @@ public final class DatasetLoader {
             int taken = 0;
             boolean more = true;
             while (more) {
+                poll.run();
                 List<Line> block = new ArrayList<>(BLOCK_LINES);
                 int bytes = 0;
                 while (more && block.size() < BLOCK_LINES && bytes < BLOCK_BYTES) {

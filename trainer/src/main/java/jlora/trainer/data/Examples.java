@@ -1,5 +1,7 @@
 package jlora.trainer.data;
 
+import java.nio.ByteBuffer;
+import java.security.MessageDigest;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -60,6 +62,19 @@ public final class Examples {
     /** Most tokens that a batch carries of one row. */
     public int longest() {
         return Arrays.stream(rows).map(store::neededTokens).max().orElse(0);
+    }
+
+    /** Feeds ids, labels and masks of all rows to a digest, in order. */
+    public void digest(MessageDigest digest) {
+        for (int i = 0; i < rows.length; i++) {
+            Example row = get(i);
+            int[] mask = row.attentionMask() == null ? new int[0] : row.attentionMask();
+            ByteBuffer bytes =
+                    ByteBuffer.allocate(Integer.BYTES * (2 + 2 * row.length() + mask.length));
+            bytes.putInt(row.length()).putInt(mask.length);
+            bytes.asIntBuffer().put(row.inputIds()).put(row.labels()).put(mask);
+            digest.update(bytes.array());
+        }
     }
 
     /** The training rows and the rows held out from them. */

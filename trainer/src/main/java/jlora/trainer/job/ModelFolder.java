@@ -65,7 +65,7 @@ final class ModelFolder {
         } catch (IOException e) {
             throw failed(path, e);
         }
-        OutputFolder.check(path, true);
+        OutputFolder.requireWritable(path);
         return new ModelFolder(path);
     }
 

@@ -1,6 +1,8 @@
 package jlora.trainer.job;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.StopRequest;
+import jlora.runtime.io.Fingerprint;
 import jlora.runtime.model.ModelConfig;
 import jlora.trainer.config.DatasetConfig;
 import jlora.trainer.config.DatasetType;
@@ -14,7 +16,9 @@ import jlora.trainer.data.EncodeOptions;
 import jlora.trainer.data.Examples;
 import jlora.trainer.data.Tokenizer;
 
+import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -55,11 +59,20 @@ public record RunData(
         return asTheyAre ? model.maxPositions() : Math.min(wanted, model.maxPositions());
     }
 
+    /** Tells these rows from others, for checkpoints; reads them all. */
+    String fingerprint() {
+        MessageDigest digest = Fingerprint.sha256();
+        training.examples().digest(digest);
+        evaluation.ifPresent(rows -> rows.examples().digest(digest));
+        return "sha256:" + HexFormat.of().formatHex(digest.digest());
+    }
+
     /** Training data and, where the configuration has any, evaluation data. */
-    public static RunData forTraining(RunConfig config, ModelConfig model, int threads) {
+    public static RunData forTraining(
+            RunConfig config, ModelConfig model, int threads, StopRequest stop) {
         int maxLength = maxLength(config, model);
         DatasetLoader.Loaded loaded =
-                load(config, config.data().datasets(), model, maxLength, threads);
+                load(config, config.data().datasets(), model, maxLength, threads, stop);
         Examples train = loaded.examples();
         Optional<Examples> eval = Optional.empty();
         if (config.data().evalSplit() > 0) {
@@ -69,7 +82,13 @@ public record RunData(
         } else if (!config.data().evalDatasets().isEmpty()) {
             eval =
                     Optional.of(
-                            load(config, config.data().evalDatasets(), model, maxLength, threads)
+                            load(
+                                            config,
+                                            config.data().evalDatasets(),
+                                            model,
+                                            maxLength,
+                                            threads,
+                                            stop)
                                     .examples());
         }
         BatchSchedule training =
@@ -132,7 +151,9 @@ public record RunData(
     public static Examples forEvaluation(RunConfig config, ModelConfig model, int threads) {
         List<DatasetConfig> given = config.data().evalDatasets();
         List<DatasetConfig> sets = given.isEmpty() ? config.data().datasets() : given;
-        Examples rows = load(config, sets, model, maxLength(config, model), threads).examples();
+        Examples rows =
+                load(config, sets, model, maxLength(config, model), threads, new StopRequest())
+                        .examples();
         return given.isEmpty() && config.data().evalSplit() > 0
                 ? split(config, rows).heldOut()
                 : rows;
@@ -143,7 +164,8 @@ public record RunData(
             List<DatasetConfig> sets,
             ModelConfig model,
             int maxLength,
-            int threads) {
+            int threads,
+            StopRequest stop) {
         boolean text = sets.stream().anyMatch(s -> s.type() != DatasetType.TOKENS);
         Optional<Tokenizer> tokenizer =
                 text
@@ -158,7 +180,8 @@ public record RunData(
                             model.vocabSize(),
                             maxLength,
                             config.data().completionOnlyLoss().orElse(true)),
-                    threads);
+                    threads,
+                    () -> stop.check("the data were read"));
         } finally {
             tokenizer.ifPresent(Tokenizer::close);
         }

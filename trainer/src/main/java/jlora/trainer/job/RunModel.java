@@ -4,11 +4,14 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import jlora.runtime.JloraException;
 import jlora.runtime.Resources;
+import jlora.runtime.StopRequest;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraSpec;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.io.Fingerprint;
 import jlora.runtime.io.HuggingFaceFolder;
+import jlora.runtime.io.Json;
 import jlora.runtime.io.ModelLoader;
 import jlora.runtime.io.PeftFolder;
 import jlora.runtime.model.Model;
@@ -24,8 +27,12 @@ import jlora.trainer.loop.AdapterValues;
 import jlora.trainer.loop.Blueprint;
 import jlora.trainer.loop.Session;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.util.HashSet;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -202,6 +209,29 @@ public final class RunModel {
         return folder;
     }
 
+    /** Tells this base model from others, for checkpoints. */
+    String fingerprint() {
+        Path file = Files.isDirectory(folder) ? folder.resolve("config.json") : folder;
+        MessageDigest digest = Fingerprint.sha256();
+        try {
+            digest.update(Files.readAllBytes(file));
+        } catch (IOException e) {
+            throw JloraException.corrupt(file + ": cannot be read (" + Json.reason(e) + ")");
+        }
+        return HexFormat.of().formatHex(digest.digest(), 0, 8)
+                + baseFingerprint().map(print -> " " + print).orElse(" random");
+    }
+
+    /** By which an adapter knows its base model again; empty with random weights. */
+    Optional<String> baseFingerprint() {
+        if (config.model().randomInit()) {
+            return Optional.empty();
+        }
+        try (HuggingFaceFolder base = HuggingFaceFolder.open(folder)) {
+            return Optional.of(base.fingerprint());
+        }
+    }
+
     /** All modules that adapters may target. */
     public List<String> linearModules() {
         return List.copyOf(features(model()).keySet());
@@ -213,6 +243,16 @@ public final class RunModel {
      * @param loss where the session's plans leave their loss
      */
     public Session open(Backend backend, Tensor loss) {
+        return open(backend, loss, new StopRequest());
+    }
+
+    /**
+     * The same.
+     *
+     * @param stop polled while weights are read or drawn
+     */
+    Session open(Backend backend, Tensor loss, StopRequest stop) {
+        Runnable poll = () -> stop.check("the model was loaded");
         Session session = new Session(backend, blueprint, loss);
         try {
             if (config.model().randomInit()) {
@@ -220,10 +260,11 @@ public final class RunModel {
                         backend,
                         model().weights(),
                         model().config().initializerRange(),
-                        config.train().seed());
+                        config.train().seed(),
+                        poll);
             } else {
                 try (HuggingFaceFolder checkpoint = HuggingFaceFolder.open(folder)) {
-                    ModelLoader.load(backend, model(), checkpoint);
+                    ModelLoader.load(backend, model(), checkpoint, poll);
                 }
             }
             if (blueprint.adapters().isEmpty()) {

@@ -10,17 +10,16 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
-import jlora.runtime.weight.Placement;
+import jlora.runtime.weight.Parameter;
 import jlora.trainer.loop.AdapterValues;
 
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 
 /** Adapter values from and to PEFT folders, and where a new adapter starts. */
 public final class SavedAdapter {
@@ -66,39 +65,27 @@ public final class SavedAdapter {
         return new AdapterValues(modules);
     }
 
-    /** Writes a PEFT folder. */
+    /**
+     * Writes a PEFT folder.
+     *
+     * @param values where the f32 value of a parameter lies in host memory
+     */
     public static void write(
             Path folder,
             LoraConfig config,
             LoraAdapter adapter,
-            AdapterValues values,
+            Function<Parameter, Tensor> values,
             List<String> linearModules,
             Optional<String> baseFingerprint) {
-        List<Tensor> tensors = new ArrayList<>();
-        List<float[]> numbers = new ArrayList<>();
-        List<PeftFolder.Trained> trained = new ArrayList<>();
-        for (LoraAdapter.Module m : adapter.modules()) {
-            AdapterValues.Pair pair = values.modules().get(m.module());
-            Tensor a = host(m.a().name(), m.a().value());
-            Tensor b = host(m.b().name(), m.b().value());
-            tensors.addAll(List.of(a, b));
-            numbers.addAll(List.of(pair.a(), pair.b()));
-            trained.add(new PeftFolder.Trained(m.module(), a, b));
-        }
-        long bytes = Placement.bytes(tensors.stream().map(Tensor::storage).toList());
-        try (MemoryArena arena = MemoryArena.host("adapter to write", bytes)) {
-            long offset = 0;
-            for (int i = 0; i < tensors.size(); i++) {
-                Storage storage = tensors.get(i).storage();
-                arena.place(storage, offset);
-                storage.segment().copyFrom(MemorySegment.ofArray(numbers.get(i)));
-                offset += MemoryArena.align(storage.bytes());
-            }
-            PeftFolder.write(folder, config, trained, linearModules, baseFingerprint);
-        }
-    }
-
-    private static Tensor host(String name, Tensor like) {
-        return Tensor.dense(name, Storage.Role.ADAPTER, DType.F32, like.rows(), like.cols());
+        List<PeftFolder.Trained> trained =
+                adapter.modules().stream()
+                        .map(
+                                m ->
+                                        new PeftFolder.Trained(
+                                                m.module(),
+                                                values.apply(m.a()),
+                                                values.apply(m.b())))
+                        .toList();
+        PeftFolder.write(folder, config, trained, linearModules, baseFingerprint);
     }
 }

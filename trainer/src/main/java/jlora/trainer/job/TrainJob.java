@@ -2,15 +2,15 @@ package jlora.trainer.job;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
-import jlora.runtime.adapter.lora.LoraAdapter;
+import jlora.runtime.StopRequest;
 import jlora.runtime.backend.Backend;
-import jlora.runtime.io.HuggingFaceFolder;
 import jlora.runtime.io.ModelWriter;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.plan.Recompute;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
+import jlora.trainer.checkpoint.ParameterCopy;
 import jlora.trainer.config.EvalStrategy;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.config.TrainConfig;
@@ -39,7 +39,9 @@ public final class TrainJob implements AutoCloseable {
     private final Passes passes;
     private final Device device;
     private final Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
+    private final StopRequest stop;
     private Session session;
+    private ParameterCopy copy;
 
     /**
      * Reads configuration and data and plans the run.
@@ -48,9 +50,18 @@ public final class TrainJob implements AutoCloseable {
      * @param threads that tokenise
      */
     public TrainJob(RunConfig config, Device device, int threads) {
+        this(config, device, threads, new StopRequest());
+    }
+
+    /**
+     * @param stop polled while data and model are read, which then end with {@link
+     *     jlora.runtime.ExitCode#PREEMPTED}
+     */
+    public TrainJob(RunConfig config, Device device, int threads, StopRequest stop) {
+        this.stop = stop;
         this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
         this.device = device;
-        this.data = RunData.forTraining(config, model.model().config(), threads);
+        this.data = RunData.forTraining(config, model.model().config(), threads, stop);
         this.passes = passes(model, config, device);
         this.plan =
                 RunPlan.of(
@@ -121,7 +132,8 @@ public final class TrainJob implements AutoCloseable {
 
     /** Loads the model into a backend's memory; all memory of the run is allocated here. */
     public Session load(Backend backend) {
-        session = model.open(backend, loss);
+        stop.check("the run was planned");
+        session = model.open(backend, loss, stop);
         plan.bind(session);
         return session;
     }
@@ -154,6 +166,11 @@ public final class TrainJob implements AutoCloseable {
 
     /** Trains to the end. */
     public void train(StepListener listener) {
+        train(listener, TrainLoop.Surroundings.none());
+    }
+
+    /** Trains until the end, or until something around the run ends it. */
+    TrainLoop.End train(StepListener listener, TrainLoop.Surroundings around) {
         TrainConfig train = model.config().train();
         TrainEngine engine = engine();
         Optional<Evaluator> evaluator =
@@ -179,7 +196,17 @@ public final class TrainJob implements AutoCloseable {
                                 : OptionalInt.empty(),
                         train.evalStrategy() == EvalStrategy.EPOCH,
                         train.perDeviceTrainBatchSize());
-        new TrainLoop(engine, data.training(), evaluator, settings, listener).run();
+        return new TrainLoop(engine, data.training(), evaluator, settings, listener, around).run();
+    }
+
+    /**
+     * The host memory through which this run saves and restores; allocated when first asked for.
+     */
+    ParameterCopy copy() {
+        if (copy == null) {
+            copy = session.own(new ParameterCopy(session.blueprint().parameters()));
+        }
+        return copy;
     }
 
     /** Writes what was trained: a PEFT folder, or the whole model as a Hugging Face folder. */
@@ -188,20 +215,21 @@ public final class TrainJob implements AutoCloseable {
             ModelWriter.write(folder, model.folder(), model.model(), session.backend());
             return;
         }
-        Optional<String> fingerprint = Optional.empty();
-        if (!model.config().model().randomInit()) {
-            try (HuggingFaceFolder base = HuggingFaceFolder.open(model.folder())) {
-                fingerprint = Optional.of(base.fingerprint());
-            }
+        copy().take(session.backend());
+        writeAdapter(folder, copy);
+    }
+
+    /** Writes a PEFT folder of what a copy holds; nothing where whole weights are trained. */
+    void writeAdapter(Path folder, ParameterCopy values) {
+        if (model.lora().isPresent()) {
+            SavedAdapter.write(
+                    folder,
+                    model.lora().get(),
+                    model.blueprint().adapters().getFirst(),
+                    values::value,
+                    model.linearModules(),
+                    model.baseFingerprint());
         }
-        LoraAdapter adapter = model.blueprint().adapters().getFirst();
-        SavedAdapter.write(
-                folder,
-                model.lora().get(),
-                adapter,
-                session.adapter(adapter),
-                model.linearModules(),
-                fingerprint);
     }
 
     @Override

@@ -13,6 +13,8 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 
 /** The mean loss over all trained tokens of a data set. */
 public final class Evaluator implements AutoCloseable {
@@ -42,6 +44,14 @@ public final class Evaluator implements AutoCloseable {
     }
 
     public Result run() {
+        return run(() -> false, _ -> {}).orElseThrow();
+    }
+
+    /**
+     * @param stop asked before each batch; once true, the evaluation ends without a result
+     * @param beat told of each batch before it
+     */
+    public Optional<Result> run(BooleanSupplier stop, Consumer<String> beat) {
         Backend backend = session.backend();
         double sum = 0;
         long tokens = 0;
@@ -50,6 +60,10 @@ public final class Evaluator implements AutoCloseable {
         // The device works on a batch while the next one is prepared.
         Optional<Readback> pending = Optional.empty();
         for (int i = 0; i < data.batchesPerEpoch(); i++) {
+            if (stop.getAsBoolean()) {
+                return Optional.empty();
+            }
+            beat.accept("evaluation batch " + (i + 1));
             Batch batch = data.batch(new DataPosition(0, i));
             BatchPlans.Entry entry = plans.of(batch);
             StepMemory.upload(backend, entry.inputs(), batch, one, 0, 0);
@@ -59,7 +73,7 @@ public final class Evaluator implements AutoCloseable {
             tokens += batch.trainedTokens();
         }
         sum += pending.map(loss -> loss.get()[0]).orElse(0f);
-        return new Result(sum / tokens, tokens);
+        return Optional.of(new Result(sum / tokens, tokens));
     }
 
     private Routine routine(Plan plan) {

@@ -161,6 +161,16 @@ public final class TrainEngine {
         return new PendingStep(losses, backend.readLater(norms));
     }
 
+    /** Micro-batches of the run so far, which dropout is numbered by. */
+    public long microBatches() {
+        return microBatches;
+    }
+
+    /** Goes on with the numbers of a run that has so many micro-batches behind it. */
+    void resumeAt(long microBatches) {
+        this.microBatches = microBatches;
+    }
+
     /** Plans that always run in a row are one routine: on a GPU one launch. */
     private void run(List<Plan> inOrder) {
         Backend backend = session.backend();

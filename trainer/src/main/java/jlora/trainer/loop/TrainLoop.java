@@ -2,6 +2,7 @@ package jlora.trainer.loop;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.StopRequest;
 import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.data.DataPosition;
 import jlora.trainer.data.StepBatches;
@@ -37,24 +38,65 @@ public final class TrainLoop {
             boolean evalEachEpoch,
             int batchSize) {}
 
+    /** Why the loop ended. */
+    public enum End {
+        /** All steps are done. */
+        DONE,
+        /** Evaluations have not become better for long enough. */
+        EARLY,
+        /** The end was asked for, and the state is saved. */
+        SAVED,
+        /** The end was asked for, and the run keeps no checkpoints. */
+        UNSAVED
+    }
+
+    /**
+     * What surrounds a loop.
+     *
+     * @param start where a resumed run goes on
+     * @param best judges evaluations
+     * @param stop asks for the end; the loop ends after the step that is running
+     */
+    public record Surroundings(
+            Progress start,
+            BestModel best,
+            StopRequest stop,
+            Checkpointer checkpoints,
+            Watchdog watchdog) {
+        /** A run from its beginning to its end. */
+        public static Surroundings none() {
+            return new Surroundings(
+                    Progress.START,
+                    new BestModel(false, OptionalInt.empty(), 0, BestModel.State.NONE),
+                    new StopRequest(),
+                    Checkpointer.NONE,
+                    Watchdog.NONE);
+        }
+    }
+
     private final TrainEngine engine;
     private final BatchSchedule data;
     private final Optional<Evaluator> evaluator;
     private final Settings settings;
     private final StepListener listener;
+    private final Surroundings around;
     private long collectedAt = Long.MIN_VALUE;
+    private long tokens;
 
     public TrainLoop(
             TrainEngine engine,
             BatchSchedule data,
             Optional<Evaluator> evaluator,
             Settings settings,
-            StepListener listener) {
+            StepListener listener,
+            Surroundings around) {
         this.engine = engine;
         this.data = data;
         this.evaluator = evaluator;
         this.settings = settings;
         this.listener = listener;
+        this.around = around;
+        this.tokens = around.start.tokens();
     }
 
     /** Steps of a run that ends after so many passes over the data, as Transformers counts them. */
@@ -62,11 +104,12 @@ public final class TrainLoop {
         return (long) Math.ceil(epochs * data.stepsPerEpoch());
     }
 
-    public void run() {
+    /** Takes the steps that are left. */
+    public End run() {
         listener.started(
                 new RunStart(
-                        0,
-                        0,
+                        around.start.step(),
+                        around.start.tokens(),
                         settings.totalSteps,
                         (double) settings.totalSteps / data.stepsPerEpoch(),
                         settings.loggingSteps,
@@ -75,8 +118,9 @@ public final class TrainLoop {
                                 : Optional.empty(),
                         settings.batchSize));
         try {
-            steps();
+            return steps();
         } finally {
+            around.watchdog.rest();
             listener.finished();
         }
     }
@@ -93,30 +137,63 @@ public final class TrainLoop {
      * A GPU works on a step while Java prepares and launches the next one, and only then asks for
      * the results of the first: no step waits for Java.
      */
-    private void steps() {
-        DataPosition position = DataPosition.START;
+    private End steps() {
+        Progress at = around.start;
+        engine.resumeAt(at.microBatches());
+        if (at.evaluationDue()) {
+            at = evaluate(at, false);
+        }
         Optional<Launched> running = Optional.empty();
-        for (long done = 1; done <= settings.totalSteps; done++) {
-            StepBatches batches = data.step(position);
-            DataPosition next = batches.next();
-            Launched launched = launch(batches, done);
+        while (at.step() < settings.totalSteps && !around.best.exhausted()) {
+            if (around.stop.asked()) {
+                running.ifPresent(this::collect);
+                return stop(at);
+            }
+            long number = at.step() + 1;
+            StepBatches batches = data.step(at.next());
+            boolean epochEnds = batches.next().epoch() > at.next().epoch();
+            Launched launched = launch(batches, number);
             running.ifPresent(this::collect);
             running = Optional.of(launched);
-            boolean last = done == settings.totalSteps;
-            boolean evaluation = evaluationAfter(done, last || next.epoch() > position.epoch());
-            if (last || evaluation || !engine.asynchronous()) {
+            at = after(launched, batches);
+            boolean last = number == settings.totalSteps;
+            boolean evaluation = evaluationAfter(number, last || epochEnds);
+            boolean due = around.checkpoints.due(number, epochEnds);
+            if (last || evaluation || due || !engine.asynchronous()) {
                 collect(launched);
                 running = Optional.empty();
             }
             if (evaluation) {
-                evaluate(done, launched.epoch);
+                at = evaluate(at, due);
+            } else if (due) {
+                around.checkpoints.save(at, false);
             }
-            position = next;
         }
+        return at.evaluationDue()
+                ? stop(at)
+                : at.step() < settings.totalSteps ? End.EARLY : End.DONE;
+    }
+
+    private End stop(Progress at) {
+        around.watchdog.rest();
+        return around.checkpoints.stop(at) ? End.SAVED : End.UNSAVED;
+    }
+
+    private Progress after(Launched launched, StepBatches batches) {
+        return new Progress(
+                launched.done,
+                batches.next(),
+                launched.epoch,
+                tokens,
+                engine.microBatches(),
+                false,
+                around.best.state());
     }
 
     private Launched launch(StepBatches batches, long number) {
         long start = System.nanoTime();
+        around.watchdog.beat("step " + number);
+        tokens += batches.tokens();
         double rate =
                 settings.learningRate
                         * settings.schedule.factor(
@@ -176,15 +253,35 @@ public final class TrainLoop {
         return evaluator.isPresent() && (byStep || settings.evalEachEpoch && epochEnds);
     }
 
-    private void evaluate(long step, double epoch) {
+    /**
+     * Evaluates after a step, and saves where that is due or the result asks for it.
+     *
+     * @return how far the run is then; an evaluation that was cut short is still due
+     */
+    private Progress evaluate(Progress at, boolean due) {
         long start = System.nanoTime();
-        Evaluator.Result result = guarded(step, evaluator.orElseThrow()::run);
+        Optional<Evaluator.Result> result =
+                guarded(
+                        at.step(),
+                        () ->
+                                evaluator
+                                        .orElseThrow()
+                                        .run(around.stop::asked, around.watchdog::beat));
+        if (result.isEmpty()) {
+            return at.evaluated(true, at.best());
+        }
         listener.evaluated(
                 new EvalMetrics(
-                        step,
-                        epoch,
-                        result.loss(),
-                        result.tokens(),
+                        at.step(),
+                        at.epoch(),
+                        result.get().loss(),
+                        result.get().tokens(),
                         (System.nanoTime() - start) / 1e9));
+        boolean best = around.best.accept(at.step(), result.get());
+        Progress judged = at.evaluated(false, around.best.state());
+        if (due || best && around.checkpoints.wantsBest()) {
+            around.checkpoints.save(judged, best);
+        }
+        return judged;
     }
 }

@@ -46,6 +46,10 @@ final class JsonLine {
         return write(() -> json.writeBooleanField(name, value));
     }
 
+    JsonLine put(String name, String value) {
+        return write(() -> json.writeStringField(name, value));
+    }
+
     JsonLine putNull(String name) {
         return write(() -> json.writeNullField(name));
     }

@@ -9,6 +9,12 @@ import java.util.List;
  * always logged.
  */
 public final class LoggedSteps implements StepListener {
+    /** Sums over the steps since the last line. */
+    public record State(double lossSum, int steps, long tokens, double seconds) {
+        /** Nothing since the last line. */
+        public static final State NONE = new State(0, 0, 0, 0);
+    }
+
     private final List<StepListener> targets;
     private int every = 1;
     private double lossSum;
@@ -18,7 +24,23 @@ public final class LoggedSteps implements StepListener {
     private StepMetrics last;
 
     public LoggedSteps(List<StepListener> targets) {
+        this(targets, State.NONE);
+    }
+
+    /**
+     * @param state that a resumed run goes on from
+     */
+    public LoggedSteps(List<StepListener> targets, State state) {
         this.targets = List.copyOf(targets);
+        lossSum = state.lossSum;
+        steps = state.steps;
+        tokens = state.tokens;
+        seconds = state.seconds;
+    }
+
+    /** What the next line starts from. */
+    public State state() {
+        return new State(lossSum, steps, tokens, seconds);
     }
 
     @Override

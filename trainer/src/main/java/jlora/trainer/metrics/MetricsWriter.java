@@ -8,6 +8,7 @@ import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 
 /**
  * Writes {@code metrics.jsonl}: one JSON object per logged step ({@code step, epoch, loss,
@@ -31,8 +32,24 @@ public final class MetricsWriter implements StepListener, AutoCloseable {
      * allow.
      */
     public static MetricsWriter create(Path file) {
+        return open(file, StandardOpenOption.TRUNCATE_EXISTING);
+    }
+
+    /** Goes on with the file of a run that is resumed. */
+    public static MetricsWriter append(Path file) {
+        return open(file, StandardOpenOption.APPEND);
+    }
+
+    private static MetricsWriter open(Path file, StandardOpenOption how) {
         try {
-            return new MetricsWriter(file, Files.newBufferedWriter(file, StandardCharsets.UTF_8));
+            return new MetricsWriter(
+                    file,
+                    Files.newBufferedWriter(
+                            file,
+                            StandardCharsets.UTF_8,
+                            StandardOpenOption.CREATE,
+                            StandardOpenOption.WRITE,
+                            how));
         } catch (IOException e) {
             throw failure(file, e);
         }
@@ -69,6 +86,15 @@ public final class MetricsWriter implements StepListener, AutoCloseable {
                         .put("eval_perplexity", m.perplexity())
                         .put("eval_tokens", m.tokens())
                         .put("eval_seconds", m.seconds()));
+    }
+
+    /** Bytes of the lines so far. */
+    public long bytes() {
+        try {
+            return Files.size(file);
+        } catch (IOException e) {
+            throw failure(file, e);
+        }
     }
 
     @Override

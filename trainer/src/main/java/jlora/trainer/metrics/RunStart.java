@@ -21,6 +21,18 @@ public record RunStart(
         int loggingSteps,
         Optional<Integer> evalSteps,
         int batchSize) {
+    /** For who counts logged tokens alone: so many of those that are done are not logged yet. */
+    public RunStart withDoneTokensLess(long unlogged) {
+        return new RunStart(
+                doneSteps,
+                doneTokens - unlogged,
+                totalSteps,
+                epochs,
+                loggingSteps,
+                evalSteps,
+                batchSize);
+    }
+
     public RunStart {
         if (doneSteps < 0
                 || doneTokens < 0

@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Keeps what Transformers' TrainerState holds and writes it as {@code trainer_state.json}, whole or
@@ -21,6 +22,7 @@ public final class TrainerStateWriter implements StepListener {
     private double epoch;
     private long tokens;
     private double bestLoss = Double.NaN;
+    private Optional<Path> bestCheckpoint = Optional.empty();
 
     public TrainerStateWriter(Path file) {
         this.file = file;
@@ -64,15 +66,20 @@ public final class TrainerStateWriter implements StepListener {
 
     @Override
     public void finished() {
-        write(file);
+        AtomicFile.write(file, bytes());
     }
 
-    /** Writes the state as of now. */
-    public void write(Path target) {
+    /** Names the checkpoint of the best evaluation so far. */
+    public void bestCheckpoint(Path checkpoint) {
+        bestCheckpoint = Optional.of(checkpoint);
+    }
+
+    /** The state as of now. */
+    public byte[] bytes() {
         if (start == null) {
             throw new IllegalStateException("the run has not started");
         }
-        AtomicFile.write(target, json().getBytes(StandardCharsets.UTF_8));
+        return json().getBytes(StandardCharsets.UTF_8);
     }
 
     private String json() {
@@ -82,7 +89,10 @@ public final class TrainerStateWriter implements StepListener {
         } else {
             state.put("best_metric", bestLoss);
         }
-        state.putNull("best_model_checkpoint").put("epoch", epoch);
+        bestCheckpoint.ifPresentOrElse(
+                path -> state.put("best_model_checkpoint", path.toString()),
+                () -> state.putNull("best_model_checkpoint"));
+        state.put("epoch", epoch);
         start.evalSteps()
                 .ifPresentOrElse(
                         n -> state.put("eval_steps", n), () -> state.putNull("eval_steps"));

@@ -1,0 +1,90 @@
+package jlora.trainer.checkpoint;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+import jlora.runtime.JloraException;
+import jlora.runtime.io.AtomicFile;
+import jlora.runtime.io.Json;
+import jlora.trainer.data.DataPosition;
+import jlora.trainer.loop.BestModel;
+import jlora.trainer.loop.Progress;
+import jlora.trainer.metrics.LoggedSteps;
+
+import java.nio.file.Path;
+
+/**
+ * {@code state.json} of a checkpoint: where the run is, beside what is in its tensors. Everything
+ * random is drawn from seeds, which are part of the configuration, and counters, which are here.
+ *
+ * @param log what is not logged yet
+ */
+public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdentity identity) {
+    static final String NAME = "state.json";
+
+    /** Changes when a checkpoint of an earlier jlora can no longer be gone on from. */
+    private static final int FORMAT = 1;
+
+    void write(Path folder) {
+        ObjectNode json = Json.object();
+        json.put("format", FORMAT);
+        json.put("step", progress.step());
+        json.putObject("next")
+                .put("epoch", progress.next().epoch())
+                .put("batch", progress.next().batch());
+        json.put("epoch", progress.epoch());
+        json.put("tokens", progress.tokens());
+        json.put("micro_batches", progress.microBatches());
+        json.put("evaluation_due", progress.evaluationDue());
+        ObjectNode best = json.putObject("best");
+        best.put("step", progress.best().step());
+        if (progress.best().known()) {
+            best.put("value", progress.best().value());
+        }
+        best.put("worse", progress.best().worse());
+        json.putObject("log")
+                .put("loss_sum", log.lossSum())
+                .put("steps", log.steps())
+                .put("tokens", log.tokens())
+                .put("seconds", log.seconds());
+        identity.write(json.putObject("run"));
+        AtomicFile.write(folder.resolve(NAME), Json.pretty(json));
+    }
+
+    static CheckpointState read(Path folder) {
+        Path file = folder.resolve(NAME);
+        ObjectNode json = Json.readObject(file);
+        int format = json.path("format").intValue();
+        if (format != FORMAT) {
+            throw JloraException.usage(
+                    folder
+                            + ": is a checkpoint of format "
+                            + format
+                            + ", and this jlora reads format "
+                            + FORMAT
+                            + "; go on with the jlora that wrote it, or start anew");
+        }
+        JsonNode next = json.path("next");
+        JsonNode best = json.path("best");
+        JsonNode log = json.path("log");
+        return new CheckpointState(
+                new Progress(
+                        json.path("step").longValue(),
+                        new DataPosition(
+                                next.path("epoch").intValue(), next.path("batch").intValue()),
+                        json.path("epoch").doubleValue(),
+                        json.path("tokens").longValue(),
+                        json.path("micro_batches").longValue(),
+                        json.path("evaluation_due").booleanValue(),
+                        new BestModel.State(
+                                best.path("step").longValue(),
+                                best.has("value") ? best.path("value").doubleValue() : Double.NaN,
+                                best.path("worse").intValue())),
+                new LoggedSteps.State(
+                        log.path("loss_sum").doubleValue(),
+                        log.path("steps").intValue(),
+                        log.path("tokens").longValue(),
+                        log.path("seconds").doubleValue()),
+                RunIdentity.read(json.path("run")));
+    }
+}

@@ -1,0 +1,80 @@
+package jlora.trainer.cli;
+
+import jlora.runtime.StopRequest;
+
+import java.io.PrintStream;
+import java.lang.reflect.Proxy;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicReference;
+
+/**
+ * What TERM, INT and USR1 do. While a training run goes on, the first of them asks it to end with a
+ * checkpoint; a second one, or the first at any other time, ends the process at once with 128 + the
+ * signal's number, as if nobody had listened.
+ */
+final class Signals {
+    private static final Map<String, Integer> NUMBERS =
+            new TreeMap<>(Map.of("TERM", 15, "INT", 2, "USR1", 10));
+
+    private static final AtomicReference<StopRequest> RUN = new AtomicReference<>();
+
+    private Signals() {}
+
+    /** Listens from now on; to be called before anything that takes time. */
+    static void listen(PrintStream err) {
+        NUMBERS.keySet().forEach(name -> handle(name, () -> received(name, err)));
+    }
+
+    /**
+     * {@code sun.misc.Signal} is all that Java has to hear of signals, and javac warns of it
+     * wherever it is named: so it is found by name.
+     */
+    private static void handle(String name, Runnable action) {
+        try {
+            Class<?> signal = Class.forName("sun.misc.Signal");
+            Class<?> handler = Class.forName("sun.misc.SignalHandler");
+            Object listener =
+                    Proxy.newProxyInstance(
+                            handler.getClassLoader(),
+                            new Class<?>[] {handler},
+                            (proxy, method, arguments) -> {
+                                if (method.getName().equals("handle")) {
+                                    action.run();
+                                    return null;
+                                }
+                                return method.invoke(action, arguments);
+                            });
+            signal.getMethod("handle", signal, handler)
+                    .invoke(null, signal.getConstructor(String.class).newInstance(name), listener);
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException("cannot listen for SIG" + name, e);
+        }
+    }
+
+    /** Signals ask this run to end, until what is returned is closed. */
+    static Listening whileRunning(StopRequest stop) {
+        RUN.set(stop);
+        return () -> RUN.compareAndSet(stop, null);
+    }
+
+    /** A run that signals go to. */
+    interface Listening extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    private static void received(String name, PrintStream err) {
+        StopRequest run = RUN.get();
+        if (run == null || run.asked()) {
+            Runtime.getRuntime().halt(128 + NUMBERS.get(name));
+        }
+        run.ask("SIG" + name);
+        err.println(
+                "jlora: SIG"
+                        + name
+                        + ": ending with a checkpoint after what is running; once more to end at"
+                        + " once");
+        err.flush();
+    }
+}
