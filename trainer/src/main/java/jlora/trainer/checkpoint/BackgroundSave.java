@@ -4,6 +4,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** Writes one checkpoint at a time beside training; what fails in it surfaces at the next call. */
 public final class BackgroundSave implements AutoCloseable {
@@ -18,6 +20,22 @@ public final class BackgroundSave implements AutoCloseable {
             await();
         }
         return running != null;
+    }
+
+    /** Waits for what is running, but no longer than this; its failure stays for {@link #busy}. */
+    public void await(long nanos) {
+        try {
+            running.get(nanos, TimeUnit.NANOSECONDS);
+        } catch (TimeoutException | ExecutionException _) {
+            return;
+        } catch (InterruptedException e) {
+            throw interrupted(e);
+        }
+    }
+
+    private static IllegalStateException interrupted(InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return new IllegalStateException("interrupted while a checkpoint was written", e);
     }
 
     /** Starts to write; nothing may be running. */
@@ -43,8 +61,7 @@ public final class BackgroundSave implements AutoCloseable {
                 default -> throw new IllegalStateException(e.getCause());
             }
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new IllegalStateException("interrupted while a checkpoint was written", e);
+            throw interrupted(e);
         } finally {
             running = null;
         }

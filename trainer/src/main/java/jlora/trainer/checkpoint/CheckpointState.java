@@ -51,7 +51,10 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
         AtomicFile.write(folder.resolve(NAME), Json.pretty(json));
     }
 
-    static CheckpointState read(Path folder) {
+    /**
+     * Reads the state of a checkpoint; whether it is whole is for {@link CheckpointFolder#verify}.
+     */
+    public static CheckpointState read(Path folder) {
         Path file = folder.resolve(NAME);
         ObjectNode json = Json.readObject(file);
         int format = json.path("format").intValue();
@@ -64,6 +67,15 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
                             + FORMAT
                             + "; go on with the jlora that wrote it, or start anew");
         }
+        try {
+            return of(json);
+        } catch (IllegalArgumentException e) {
+            throw JloraException.corrupt(
+                    file + ": is not a state that jlora wrote (" + e.getMessage() + ")");
+        }
+    }
+
+    private static CheckpointState of(ObjectNode json) {
         JsonNode next = json.path("next");
         JsonNode best = json.path("best");
         JsonNode log = json.path("log");

@@ -21,6 +21,7 @@ import picocli.CommandLine.Spec;
             GenerateCommand.class,
             MergeCommand.class,
             InspectCommand.class,
+            CkptCommand.class,
             BenchCommand.class,
             DoctorCommand.class,
             ConfigCommand.class

@@ -1,5 +1,6 @@
 package jlora.trainer.cli;
 
+import jlora.runtime.StopRequest;
 import jlora.trainer.quickstart.Quickstart;
 import jlora.trainer.quickstart.QuickstartData;
 
@@ -35,7 +36,12 @@ final class QuickstartCommand implements Runnable {
         Quickstart.requireFiles(home);
         List<String> words = new ArrayList<>(List.of("--overwrite"));
         words.addAll(overrides);
-        new Quickstart(Quickstart.configFile(home), words, spec.commandLine().getOut()).run();
+        StopRequest stop = new StopRequest();
+        try (var _ = Signals.whileRunning(stop)) {
+            new Quickstart(Quickstart.configFile(home), words, spec.commandLine().getOut())
+                    .stopBy(stop)
+                    .run();
+        }
     }
 
     @Command(

@@ -30,6 +30,7 @@ final class RunCheckpoints implements Checkpointer, AutoCloseable {
     private final BackgroundSave background = new BackgroundSave();
     private Optional<Progress> last;
     private boolean owed;
+    private long asked = System.nanoTime();
 
     /**
      * @param last that the run goes on from, and is on disk
@@ -63,8 +64,15 @@ final class RunCheckpoints implements Checkpointer, AutoCloseable {
                     case EPOCH -> epochEnds;
                     case NO, BEST -> false;
                 };
+        long now = System.nanoTime();
+        long stepNanos = now - asked;
         // Asked at every step, so that a failed write ends the run at the next one.
         boolean busy = background.busy();
+        if (owed && busy && !mustCoincide()) {
+            background.await(stepNanos);
+            busy = background.busy();
+        }
+        asked = System.nanoTime();
         return owed && (!busy || mustCoincide());
     }
 

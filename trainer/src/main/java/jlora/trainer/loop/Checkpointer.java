@@ -25,8 +25,8 @@ public interface Checkpointer {
             };
 
     /**
-     * Whether to save after this step. A step that comes while an earlier one is still being
-     * written is put off to the first one after that, so that training does not wait for the disk.
+     * Whether to save after this step. While an earlier checkpoint is still being written, training
+     * waits for as long as a step takes, and then puts the save off to the next step.
      *
      * @throws jlora.runtime.JloraException when an earlier save failed
      */

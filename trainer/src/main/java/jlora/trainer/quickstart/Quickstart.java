@@ -1,6 +1,7 @@
 package jlora.trainer.quickstart;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.StopRequest;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Sampler;
 import jlora.trainer.config.Purpose;
@@ -32,6 +33,7 @@ public final class Quickstart {
     private final List<String> words;
     private final RunConfig config;
     private final PrintWriter out;
+    private StopRequest stop = new StopRequest();
     private final List<Cards.Card> cards;
     private double lossBefore;
     private long rightBefore;
@@ -47,6 +49,12 @@ public final class Quickstart {
         this.out = out;
         config.require(Purpose.TRAIN);
         this.cards = Cards.read(config.data().evalDatasets().getFirst().path());
+    }
+
+    /** Ends the training when it is asked to. */
+    public Quickstart stopBy(StopRequest request) {
+        stop = request;
+        return this;
     }
 
     /** The run's configuration in a checkout of jlora. */
@@ -72,7 +80,7 @@ public final class Quickstart {
                 "The base model has read short English stories, but never a record. It stays as it"
                         + " is; a LoRA adapter is trained beside it.");
         out.println();
-        new TrainRun(config, out).before(this::before).after(this::after).run();
+        new TrainRun(config, out).before(this::before).after(this::after).stopBy(stop).run();
         next();
     }
 
