@@ -200,7 +200,7 @@ public final class TrainLoop {
                                 number - 1, settings.warmup, settings.totalSteps);
         DataPosition next = batches.next();
         return new Launched(
-                guarded(number, () -> engine.start(batches, number, rate)),
+                guarded(number, () -> engine.start(batches, rate)),
                 number,
                 next.epoch() + (double) next.batch() / data.batchesPerEpoch(),
                 rate,
