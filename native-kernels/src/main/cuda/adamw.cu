@@ -1,13 +1,14 @@
 // AdamW (arXiv 1711.05101, algorithm 2) over flat f32 buffers, with the arithmetic of torch.optim.AdamW:
 //     g = gradient·norm[1];  p = p·(1 − rate·decay);  m += (1 − β₁)·(g − m);  v = β₂·v + (1 − β₂)·g²;
 //     p −= rate/correction₁ · m/(√v/√correction₂ + eps);  gradient = 0;
-// and the new p go, scaled and rounded, to where products read them.
+// and the new p go, scaled and rounded, to where products read them. When norm[0] is not finite, gradient = 0 is all.
 //
-// p (the master), gradient, m, v [P]; schedule [3]: rate, correction₁ = 1 − β₁ᵗ, correction₂ = 1 − β₂ᵗ; norm [2].
-// All of them, and every copy, are written with =.
+// p (the master), gradient, m, v [P]; learning_rate [1]; norm [2]; updates [1]: t of correctionᵢ = 1 − βᵢᵗ.
+// p, gradient, m, v and every copy are written with =.
 // Bytes per element: 32, and 2 or 4 per copy: the master is read once.
 #include "common/copies.cuh"
 #include "common/flat.cuh"
+#include "common/reduce.cuh"
 
 namespace adamw {
 
@@ -33,21 +34,34 @@ struct Factors {
 }  // namespace adamw
 
 extern "C" __global__ void __launch_bounds__(256) adamw_update(
-        float* master, float* gradient, float* m, float* v, const float* schedule, const float* norm, float moment,
-        float keep_square, float square, float eps, double weight_decay, long long decayed, const Copy* table,
-        int copies, long long head, long long packs, long long count) {
+        float* master, float* gradient, float* m, float* v, const float* learning_rate, const float* norm,
+        const float* updates, double log_beta1, double log_beta2, float moment, float keep_square, float square,
+        float eps, double weight_decay, long long decayed, const Copy* table, int copies, long long head,
+        long long packs, long long count) {
+    // The same answer in every block: norm is complete before this kernel starts.
+    if (!isfinite(norm[0])) {
+        for_each_float4(
+                head, packs, count,
+                [=](long long i) {
+                    *reinterpret_cast<float4*>(gradient + i) = make_float4(0.f, 0.f, 0.f, 0.f);
+                },
+                [=](long long i) { gradient[i] = 0.f; });
+        return;
+    }
     __shared__ adamw::Factors shared;
+    // In f64 and rounded once, as torch forms its scalars. 1 − βᵗ = −(exp(t·log β) − 1) takes a fraction of pow's
+    // time, for which every block waits; so two warps share it.
     if (threadIdx.x == 0) {
-        // In f64 and rounded once, as torch forms its scalars.
-        const double rate = schedule[0];
+        const double rate = learning_rate[0];
         shared.clip = norm[1];
         shared.keep = static_cast<float>(1. - rate * weight_decay);
         shared.moment = moment;
         shared.keep_square = keep_square;
         shared.square = square;
-        shared.root = static_cast<float>(sqrt(static_cast<double>(schedule[2])));
         shared.eps = eps;
-        shared.step = static_cast<float>(-rate / schedule[1]);
+        shared.step = static_cast<float>(rate / expm1(updates[0] * log_beta1));
+    } else if (threadIdx.x == WARP) {
+        shared.root = static_cast<float>(sqrt(-expm1(updates[0] * log_beta2)));
     }
     __syncthreads();
     const adamw::Factors factors = shared;

@@ -1,7 +1,7 @@
 // The global L2 norm of a gradient g [P] f32, and the factor that clips it.
 //
 // square writes one f64 sum of squares per block with =; finish writes norm f32 [2] with =: ‖g‖ and
-// min(1, max_norm/(‖g‖ + 1e-6)), or 1 when max_norm is 0.
+// min(1, max_norm/(‖g‖ + 1e-6)), or 1 when max_norm is 0; and adds 1 to updates f32 [1] when ‖g‖ is finite.
 // Bytes per element: 4. Squares are summed in f64, so neither the size of the gradient nor of its values matters; the
 // order depends on the sizes of launch and gradient alone.
 #include "common/flat.cuh"
@@ -52,7 +52,8 @@ extern "C" __global__ void grad_norm_square(double* partial, const float* g, lon
 }
 
 // One block.
-extern "C" __global__ void grad_norm_finish(float* norm, const double* partial, int parts, float max_norm) {
+extern "C" __global__ void grad_norm_finish(
+        float* norm, float* updates, const double* partial, int parts, float max_norm) {
     double sum = 0.;
     for (int part = static_cast<int>(threadIdx.x); part < parts; part += static_cast<int>(blockDim.x)) {
         sum += partial[part];
@@ -60,7 +61,11 @@ extern "C" __global__ void grad_norm_finish(float* norm, const double* partial, 
     sum = grad_norm::block_sum(sum);
     if (threadIdx.x == 0) {
         const double length = sqrt(sum);
-        norm[0] = static_cast<float>(length);
+        const float stored = static_cast<float>(length);
+        norm[0] = stored;
         norm[1] = max_norm == 0.f ? 1.f : static_cast<float>(fmin(1., max_norm / (length + 1e-6)));
+        if (isfinite(stored)) {
+            updates[0] += 1.f;
+        }
     }
 }

@@ -3,8 +3,10 @@
 // A row t with target y and scale s has, for logits l of V classes and p = softmax(l):
 //   loss  = s·(log Σ exp(l) - (1-eps)·l[y] - eps·mean(l))
 //   dl[v] = s·(p[v] - (1-eps)·[v = y] - eps/V)
-// A row whose target is -100 has no loss and no gradient; any other target outside the vocabulary, or more
-// rows with targets than the caller promised, makes the loss NaN.
+// A row whose target is -100 has no loss and no gradient. A row whose loss is not finite has a gradient of NaN
+// throughout, so that the norm of all gradients tells it. Any other target outside the vocabulary, or more rows
+// with targets than the caller promised, makes the loss NaN, and the gradient too: for such targets, and for the
+// rows that were not computed.
 //
 // A block takes a row: one pass over the logits finds largest and sum together, a second one, backwards, so
 // that what was read last is still in the cache, writes the gradient in the operands' type, in place when
@@ -90,9 +92,16 @@ __device__ __forceinline__ Softmax softmax(const float* row, int cols, bool smoo
 
 template <class T, bool ALIGNED>
 __device__ __forceinline__ void write_gradient(
-        T* to, const float* row, int cols, const Softmax& softmax, int target, float scale, float smoothing) {
+        T* to,
+        const float* row,
+        int cols,
+        const Softmax& softmax,
+        int target,
+        float scale,
+        float smoothing,
+        bool finite) {
     constexpr int N = Vector<T>::WIDTH;
-    const float factor = scale / softmax.sum;
+    const float factor = finite ? scale / softmax.sum : NAN;
     const float shared = scale * smoothing / static_cast<float>(cols);
     const int last = (cols - 1) / N;
     for (int part = last - static_cast<int>(threadIdx.x); part >= 0; part -= blockDim.x) {
@@ -131,29 +140,36 @@ __device__ __forceinline__ void rows(
     const float* row = logits + blockIdx.x * logits_stride;
     T* to = gradient == nullptr ? nullptr : gradient + blockIdx.x * gradient_stride;
     if (target < 0 || target >= cols) {
-        const float nothing[N] = {};
+        const float value = target == NO_TARGET ? 0.f : NAN;
         if (to != nullptr) {
+            float values[N];
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                values[i] = value;
+            }
             for (int from = threadIdx.x * N; from < cols; from += blockDim.x * N) {
-                store_gradient<T, N, ALIGNED>(to, nothing, from, cols);
+                store_gradient<T, N, ALIGNED>(to, values, from, cols);
             }
         }
         if (threadIdx.x == 0 && t >= 0) {
-            losses[t] = target == NO_TARGET ? 0.f : NAN;
+            losses[t] = value;
         }
         return;
     }
     const float scale = scales[t];
     const float wanted = row[target];
     const Softmax all = softmax<ALIGNED>(row, cols, smoothing != 0.f);
+    float loss = all.largest - wanted;
+    if (smoothing != 0.f) {
+        const float mean = all.logits / static_cast<float>(cols);
+        loss = (1.f - smoothing) * loss + smoothing * (all.largest - mean);
+    }
+    loss += logf(all.sum);
     if (threadIdx.x == 0) {
-        float loss = all.largest - wanted + logf(all.sum);
-        if (smoothing != 0.f) {
-            loss += smoothing * (wanted - all.logits / static_cast<float>(cols));
-        }
         losses[t] = scale * loss;
     }
     if (to != nullptr) {
-        write_gradient<T, ALIGNED>(to, row, cols, all, target, scale, smoothing);
+        write_gradient<T, ALIGNED>(to, row, cols, all, target, scale, smoothing, isfinite(loss));
     }
 }
 
@@ -200,12 +216,17 @@ __device__ __forceinline__ void compact(int* active, int* count, const int* targ
     }
 }
 
-// A block copies one row of N elements at a time, or zeros when `from` is null.
+// A block copies one row of N elements at a time, or `otherwise` when `from` is null.
 template <class T, int N>
-__device__ __forceinline__ void copy_row(T* to, const T* from, long long cols) {
+__device__ __forceinline__ void copy_row(T* to, const T* from, long long cols, float otherwise = 0.f) {
     for (long long i = threadIdx.x * N; i < cols; i += blockDim.x * N) {
-        float values[N] = {};
-        if (from != nullptr) {
+        float values[N];
+        if (from == nullptr) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                values[j] = otherwise;
+            }
+        } else {
             load<N>(values, from + i);
         }
         store<N>(to + i, values);
@@ -243,7 +264,8 @@ __device__ __forceinline__ void copy_row(T* to, const T* from, long long cols) {
     }
 
 // to[i] = from[active[first + i]], zeros where there is none; scatter the other way round, and clear zeroes
-// the rows of `to` that have no target.
+// the rows of `to` that have no target. Rows that have one become NaN when there are more of them than will be
+// scattered.
 #define MOVE_ENTRIES(suffix, T, N)                                                                           \
     extern "C" __global__ void linear_cross_entropy_gather_##suffix(                                         \
             T* to,                                                                                           \
@@ -272,9 +294,16 @@ __device__ __forceinline__ void copy_row(T* to, const T* from, long long cols) {
         }                                                                                                    \
     }                                                                                                        \
     extern "C" __global__ void linear_cross_entropy_clear_##suffix(                                          \
-            T* to, long long to_stride, long long cols, const int* targets) {                                \
-        if (targets[blockIdx.x] == linear_cross_entropy::NO_TARGET) {                                        \
-            linear_cross_entropy::copy_row<T, N>(to + blockIdx.x * to_stride, nullptr, cols);                \
+            T* to,                                                                                           \
+            long long to_stride,                                                                             \
+            long long cols,                                                                                  \
+            const int* targets,                                                                              \
+            const int* count,                                                                                \
+            int most) {                                                                                      \
+        const bool target = targets[blockIdx.x] != linear_cross_entropy::NO_TARGET;                          \
+        if (!target || count[0] > most) {                                                                    \
+            linear_cross_entropy::copy_row<T, N>(                                                            \
+                    to + blockIdx.x * to_stride, nullptr, cols, target ? NAN : 0.f);                         \
         }                                                                                                    \
     }
 

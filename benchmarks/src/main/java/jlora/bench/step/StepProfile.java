@@ -115,7 +115,7 @@ public final class StepProfile implements Runnable {
                 start = System.nanoTime();
             }
             StepBatches batches = data.step(position);
-            engine.step(batches, done + 1, rate);
+            engine.step(batches, rate);
             position = batches.next();
             tokens += batches.tokens();
         }

@@ -12,6 +12,11 @@ import java.util.Optional;
  *
  * <p>Per row with target y and p = softmax(x·weightᵀ): loss = −(1−ε)·log p[y] − ε·mean(log p), ε =
  * labelSmoothing (the definition of Transformers' label_smoothing_factor).
+ *
+ * <p>A row whose loss is not finite as an f32, before it is scaled, makes the loss of the call not
+ * finite either, and its gradient is NaN throughout. A target logit of −∞ alone would have a finite
+ * gradient; so whoever sees the gradients' norm, as {@link GradNormKernel} does, sees a loss that
+ * is not finite too.
  */
 public interface LinearCrossEntropyKernel {
     /**
@@ -34,7 +39,8 @@ public interface LinearCrossEntropyKernel {
      * @param scale f32 [1,T]: what a row's loss counts, usually 1 / trained tokens of the whole
      *     optimizer step
      * @param mostTargets at most so many rows have a target: a device that cannot look at them
-     *     before it starts computes that many. With more of them the call fails, or the loss is NaN
+     *     before it starts computes that many. With more of them the call fails, or the loss is
+     *     NaN; and so it does with a target that is no id
      */
     void forward(
             Tensor loss,
@@ -48,7 +54,7 @@ public interface LinearCrossEntropyKernel {
 
     /**
      * The same loss, with dx[T,K] (overwritten, zero for rows without target) and dWeight[V,K]
-     * (f32) of it.
+     * (f32) of it. Where the loss is NaN there is NaN in dx.
      */
     void forwardBackward(
             Tensor loss,

@@ -16,15 +16,16 @@ import java.util.Map;
 
 /**
  * All trained parameters in flat f32 buffers: masters, gradients and AdamW's two moments, one
- * element each per parameter, so that norm, clipping and update are one pass each. Parameters of
- * one adapter are contiguous (a {@link Group}), decayed ones first; otherwise in the order given,
- * which keeps the A of fused projections adjacent.
+ * element each per parameter, so that norm, clipping and update are one pass each; and per group
+ * how many updates it has had. Parameters of one adapter are contiguous (a {@link Group}), decayed
+ * ones first; otherwise in the order given, which keeps the A of fused projections adjacent.
  */
 public final class ParameterSet {
     /**
      * The parameters that are clipped and updated together.
      *
      * @param master f32 [1,P]; gradient, m and v likewise
+     * @param updates f32 [1,1]: updates so far; steps that were left out are none
      * @param decayed how many elements, from the front, get weight decay
      * @param copies what must be written, after an update, for products to see the new values
      */
@@ -34,6 +35,7 @@ public final class ParameterSet {
             Tensor gradient,
             Tensor m,
             Tensor v,
+            Tensor updates,
             long decayed,
             List<PublishKernel.Copy> copies) {}
 
@@ -42,6 +44,7 @@ public final class ParameterSet {
     private final Map<Parameter, Tensor> masters = new LinkedHashMap<>();
     private final List<Group> groups = new ArrayList<>();
     private final List<Storage> storages;
+    private final Tensor updates;
     private final long elements;
 
     public ParameterSet(List<Parameter> trained) {
@@ -57,7 +60,9 @@ public final class ParameterSet {
         Storage gradient = new Storage("gradients", Storage.Role.GRADIENT, bytes);
         Storage m = new Storage("adam.m", Storage.Role.OPTIMIZER, bytes);
         Storage v = new Storage("adam.v", Storage.Role.OPTIMIZER, bytes);
-        this.storages = List.of(master, gradient, m, v);
+        long adapters = parameters.stream().mapToInt(Parameter::adapter).distinct().count();
+        this.updates = Tensor.dense("adam.updates", Storage.Role.OPTIMIZER, DType.F32, adapters, 1);
+        this.storages = List.of(master, gradient, m, v, updates.storage());
 
         long offset = 0;
         long groupStart = 0;
@@ -80,6 +85,7 @@ public final class ParameterSet {
                                 flat("gradient", gradient, from, count),
                                 flat("m", m, from, count),
                                 flat("v", v, from, count),
+                                updates.rows(groups.size(), 1),
                                 decayed,
                                 List.copyOf(copies)));
                 copies.clear();
@@ -108,6 +114,11 @@ public final class ParameterSet {
         return groups;
     }
 
+    /** f32 [G,1]: the updates that each group has had. */
+    public Tensor updates() {
+        return updates;
+    }
+
     /** Number of trained elements. */
     public long elements() {
         return elements;
@@ -123,7 +134,7 @@ public final class ParameterSet {
         return masters.get(parameter);
     }
 
-    /** Bytes of masters, gradients and moments, in this order, as they are allocated. */
+    /** Masters, gradients, moments and counts of updates, in this order, as they are allocated. */
     public List<Storage> storages() {
         return storages;
     }

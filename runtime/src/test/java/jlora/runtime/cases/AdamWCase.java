@@ -13,9 +13,10 @@ import java.util.List;
 /**
  * One step of AdamW, and copies of the new parameters.
  *
- * @param step its number, from 1; the moments are zero before the first
+ * @param step how many updates there are with this one; the moments are zero before the first
  * @param rate far larger than one trains with, so that an error of the update shows in the
  *     parameters
+ * @param norm of the gradient; where it is not finite, nothing may change but the gradient
  * @param factor what the gradient is multiplied by
  * @param moments how m and v lie: other than the rest, nothing can be moved by 16 bytes
  * @param parts what is copied
@@ -28,6 +29,7 @@ public record AdamWCase(
         float eps,
         float weightDecay,
         double gradient,
+        double norm,
         double factor,
         Layout moments,
         List<Part> parts)
@@ -63,6 +65,7 @@ public record AdamWCase(
                         1e-6f,
                         0.5f,
                         10,
+                        12.5,
                         0.01,
                         Layout.DENSE,
                         List.of(new Part(3, 64, 64, 2, BF16))),
@@ -77,7 +80,26 @@ public record AdamWCase(
                         1,
                         new Part(1, 16, 3000, 1, BF16),
                         new Part(48_001, 1000, 16, 0.3f, BF16),
-                        new Part(64_001, 100, 360, 1, F32)));
+                        new Part(64_001, 100, 360, 1, F32)),
+                leftOut(1, Double.NaN, Layout.ODD),
+                leftOut(123, Double.POSITIVE_INFINITY, Layout.DENSE),
+                leftOut(4099, Double.NaN, Layout.DENSE),
+                leftOut(50_003, Double.POSITIVE_INFINITY, Layout.ODD));
+    }
+
+    private static AdamWCase leftOut(int parameters, double norm, Layout moments) {
+        return new AdamWCase(
+                parameters,
+                parameters / 2,
+                7,
+                0.5,
+                1e-8f,
+                0.1f,
+                1,
+                norm,
+                1,
+                moments,
+                List.of(new Part(0, 1, parameters, 1, BF16)));
     }
 
     private static AdamWCase of(
@@ -98,6 +120,7 @@ public record AdamWCase(
                 eps,
                 weightDecay,
                 gradient,
+                12.5,
                 factor,
                 Layout.ODD,
                 List.of(parts));
@@ -124,6 +147,7 @@ public record AdamWCase(
     public Problem<AdamWKernel> problem() {
         var p = new Problem<AdamWKernel>("adamw " + this);
         boolean first = step == 1;
+        boolean applied = Double.isFinite(norm);
         double typical = gradient * factor;
         Fill squares = (random, r, c) -> first ? 0 : typical * typical * random.nextDouble(0.25, 4);
         Tolerance tolerance = Tolerance.f32(F32, 1);
@@ -136,7 +160,8 @@ public record AdamWCase(
                         1,
                         parameters,
                         layout,
-                        Fill.normal(gradient),
+                        (random, r, c) ->
+                                applied || c % 3 > 0 ? gradient * random.nextGaussian() : norm,
                         Tolerance.exact("it becomes zero"));
         Slot m =
                 p.updated(
@@ -148,18 +173,12 @@ public record AdamWCase(
                         Fill.normal(first ? 0 : typical),
                         tolerance);
         Slot v = p.updated("v", F32, 1, parameters, moments, squares, tolerance);
-        Slot schedule =
-                p.input(
-                        "schedule",
-                        F32,
-                        1,
-                        3,
-                        layout,
-                        Fill.row(rate, 1 - Math.pow(BETA_1, step), 1 - Math.pow(BETA_2, step)));
-        Slot norm = p.input("norm", F32, 1, 2, layout, Fill.row(12.5, factor));
+        Slot learningRate = p.input("learningRate", F32, 1, 1, layout, Fill.row(rate));
+        Slot normAndFactor = p.input("norm", F32, 1, 2, layout, Fill.row(norm, factor));
+        Slot updates = p.input("updates", F32, 1, 1, layout, Fill.row((double) step));
         List<Slot> from = new ArrayList<>();
         List<Slot> to = new ArrayList<>();
-        List<Slot> writes = new ArrayList<>(List.of(master, g, m, v));
+        List<Slot> writes = new ArrayList<>(applied ? List.of(master, g, m, v) : List.of(g));
         for (Part part : parts) {
             int rows = part.rows();
             int cols = part.cols();
@@ -173,12 +192,15 @@ public record AdamWCase(
                             Layout.PADDED,
                             Tolerance.f32(part.dtype(), 1)));
         }
-        writes.addAll(to);
+        // What a step that is left out must not write is guarded as all other memory is.
+        if (applied) {
+            writes.addAll(to);
+        }
         var settings = new AdamWKernel.Settings(BETA_1, BETA_2, eps, weightDecay, decayed);
         p.pass(
                 "update",
                 15.0 * parameters,
-                List.of(schedule, norm),
+                List.of(learningRate, normAndFactor, updates),
                 writes,
                 (k, t) -> {
                     List<PublishKernel.Copy> copies = new ArrayList<>();
@@ -194,8 +216,9 @@ public record AdamWCase(
                             t.apply(g),
                             t.apply(m),
                             t.apply(v),
-                            t.apply(schedule),
-                            t.apply(norm),
+                            t.apply(learningRate),
+                            t.apply(normAndFactor),
+                            t.apply(updates),
                             settings,
                             copies);
                 });

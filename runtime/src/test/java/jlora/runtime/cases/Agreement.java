@@ -103,7 +103,7 @@ public final class Agreement {
             for (long c = 0; c < slot.cols(); c++) {
                 double want = Elements.get(expected, r, c);
                 double got = Elements.get(actual, r, c);
-                if (Double.isNaN(want)) {
+                if (Double.isNaN(want) && !tolerance.undefined()) {
                     throw new AssertionError(
                             where
                                     + ": the reference has no value for "
@@ -115,7 +115,10 @@ public final class Agreement {
                                     + "]");
                 }
                 double limit = tolerance.limit(want, scale);
-                boolean equal = want == got || Math.abs(want - got) <= limit;
+                boolean equal =
+                        Double.isFinite(want)
+                                ? Math.abs(want - got) <= limit
+                                : Double.compare(want, got) == 0;
                 if (!equal) {
                     throw new AssertionError(
                             where

@@ -18,6 +18,8 @@ import java.util.stream.Stream;
  * @param masked rows without target: every so many one, or none when 0; 1 masks all
  * @param counted whether the kernel is told how many rows have a target
  * @param spread standard deviation of the logits
+ * @param overflow whether the target logit of the last row with a target is so small that its loss
+ *     is infinite
  */
 public record LinearCrossEntropyCase(
         int tokens,
@@ -28,6 +30,7 @@ public record LinearCrossEntropyCase(
         boolean counted,
         float smoothing,
         double spread,
+        boolean overflow,
         WeightGradient weightGradient,
         DType dtype,
         Layout layout)
@@ -45,6 +48,12 @@ public record LinearCrossEntropyCase(
             cases.add(of(40, 64, 300, 16, 4, 0, 1, WeightGradient.ACCUMULATE, dtype, Layout.DENSE));
         }
         cases.add(of(7, 16, 50, 3, 0, 0, 40, WeightGradient.OVERWRITE, F32, Layout.DENSE));
+        List<LinearCrossEntropyCase> overflowing =
+                cases.stream()
+                        .filter(c -> c.masked != 1 && c.vocabulary > 1 && c.spread <= 2)
+                        .map(LinearCrossEntropyCase::overflowing)
+                        .toList();
+        cases.addAll(overflowing);
         List<LinearCrossEntropyCase> masked = cases.stream().filter(c -> c.masked > 0).toList();
         return Stream.concat(cases.stream(), masked.stream().map(c -> c.whenCounted()))
                 .map(c -> (OpCase<LinearCrossEntropyKernel>) c)
@@ -78,6 +87,7 @@ public record LinearCrossEntropyCase(
                 false,
                 smoothing,
                 spread,
+                false,
                 weightGradient,
                 dtype,
                 layout);
@@ -93,6 +103,23 @@ public record LinearCrossEntropyCase(
                 true,
                 smoothing,
                 spread,
+                overflow,
+                weightGradient,
+                dtype,
+                layout);
+    }
+
+    private LinearCrossEntropyCase overflowing() {
+        return new LinearCrossEntropyCase(
+                tokens,
+                in,
+                vocabulary,
+                chunk,
+                masked,
+                counted,
+                smoothing,
+                spread,
+                true,
                 weightGradient,
                 dtype,
                 layout);
@@ -100,6 +127,14 @@ public record LinearCrossEntropyCase(
 
     private boolean hasTarget(long row) {
         return masked == 0 || row % masked != masked - 1;
+    }
+
+    private int lastTarget() {
+        int row = tokens - 1;
+        while (!hasTarget(row)) {
+            row--;
+        }
+        return row;
     }
 
     @Override
@@ -110,18 +145,25 @@ public record LinearCrossEntropyCase(
             trained += hasTarget(t) ? 1 : 0;
         }
         long mostTargets = counted ? trained : tokens;
-        Fill ids = (random, r, c) -> hasTarget(c) ? random.nextInt(vocabulary) : -100;
+        int lost = overflow ? lastTarget() : -1;
+        // Nobody else has the target that the lost row has.
+        Fill ids =
+                (random, r, c) ->
+                        !hasTarget(c)
+                                ? -100
+                                : c == lost ? 0 : random.nextInt(overflow ? 1 : 0, vocabulary);
         double even = 1.0 / Math.max(1, trained);
         Fill share = (random, r, c) -> even * (0.5 + random.nextDouble());
-        Slot x = p.input("x", dtype, tokens, in, layout, Fill.normal(1));
-        Slot weight =
-                p.input(
-                        "weight",
-                        dtype,
-                        vocabulary,
-                        in,
-                        layout,
-                        Fill.normal(spread / Math.sqrt(in)));
+        // The first column is there for the lost row's logit alone: −4 · 2¹²⁷ is no f32.
+        Fill hidden =
+                (random, r, c) ->
+                        !overflow || c > 0 ? random.nextGaussian() : r == lost ? 0x1p127 : 0;
+        double sigma = spread / Math.sqrt(in);
+        Fill classes =
+                (random, r, c) ->
+                        !overflow || c > 0 ? sigma * random.nextGaussian() : r == 0 ? -4 : 0;
+        Slot x = p.input("x", dtype, tokens, in, layout, hidden);
+        Slot weight = p.input("weight", dtype, vocabulary, in, layout, classes);
         Slot targets = p.input("targets", DType.I32, 1, tokens, Layout.ODD, ids);
         Slot scale = p.input("scale", F32, 1, tokens, Layout.ODD, share);
         Slot logits = p.scratch("logits", F32, chunk, vocabulary, layout);
@@ -205,7 +247,7 @@ public record LinearCrossEntropyCase(
                                         t.apply(dRows))));
         p.loss(loss);
         // The mean over more tokens rounds by as much as one of them contributes.
-        if (spread <= 2 && tokens <= 16) {
+        if (spread <= 2 && tokens <= 16 && !overflow) {
             p.gradient(x, dx);
             dWeight.ifPresent(slot -> p.gradient(weight, slot));
         }
@@ -214,7 +256,9 @@ public record LinearCrossEntropyCase(
 
     /** A single class has probability 1 and no gradient; rounding leaves traces of one. */
     private Tolerance gradient(Tolerance tolerance) {
-        return tolerance.plusAbsolute(
-                1e-7 * (1 + spread) * spread, "p − 1 cancels for certain targets");
+        Tolerance all =
+                tolerance.plusAbsolute(
+                        1e-7 * (1 + spread) * spread, "p − 1 cancels for certain targets");
+        return overflow ? all.orNaN("a loss that is not finite has no gradient") : all;
     }
 }

@@ -6,13 +6,19 @@ import jlora.runtime.tensor.DType;
  * How far a result may be from the reference: |difference| ≤ absolute + relative · max(|expected|,
  * root mean square of the expected tensor's finite, non-zero elements).
  *
+ * @param undefined whether NaN may be expected, which then is the only right result; otherwise a
+ *     reference that gives NaN is a mistake of the case
  * @param reason why not less
  */
-public record Tolerance(double relative, double absolute, String reason) {
+public record Tolerance(double relative, double absolute, boolean undefined, String reason) {
     private static final double F32_ULP = 0x1p-23;
 
     /** From one bf16 number to the next: what a sum on either side of a tie makes. */
     private static final double BF16_ULP = 0x1p-7;
+
+    public Tolerance(double relative, double absolute, String reason) {
+        this(relative, absolute, false, reason);
+    }
 
     /** The same bits. */
     public static Tolerance exact(String reason) {
@@ -46,11 +52,16 @@ public record Tolerance(double relative, double absolute, String reason) {
     }
 
     public Tolerance plusAbsolute(double more, String why) {
-        return new Tolerance(relative, absolute + more, reason + "; " + why);
+        return new Tolerance(relative, absolute + more, undefined, reason + "; " + why);
     }
 
     public Tolerance times(double factor, String why) {
-        return new Tolerance(relative * factor, absolute * factor, reason + "; " + why);
+        return new Tolerance(relative * factor, absolute * factor, undefined, reason + "; " + why);
+    }
+
+    /** The same, where NaN is expected as well. */
+    public Tolerance orNaN(String why) {
+        return new Tolerance(relative, absolute, true, reason + "; " + why);
     }
 
     /**

@@ -127,7 +127,7 @@ public final class BenchRun implements AutoCloseable {
     public PendingStep start() {
         StepBatches next = batches.get((int) (steps % BATCHES));
         steps++;
-        return engine.start(next, steps, learningRate);
+        return engine.start(next, learningRate);
     }
 
     @Override

@@ -16,6 +16,7 @@ import jlora.trainer.config.RunConfig;
 import jlora.trainer.config.TrainConfig;
 import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.loop.Evaluator;
+import jlora.trainer.loop.NonfinitePolicy;
 import jlora.trainer.loop.Passes;
 import jlora.trainer.loop.Session;
 import jlora.trainer.loop.TrainEngine;
@@ -196,7 +197,13 @@ public final class TrainJob implements AutoCloseable {
                                 : OptionalInt.empty(),
                         train.evalStrategy() == EvalStrategy.EPOCH,
                         train.perDeviceTrainBatchSize());
-        return new TrainLoop(engine, data.training(), evaluator, settings, listener, around).run();
+        NonfinitePolicy nonfinite =
+                new NonfinitePolicy(
+                        model.config().job().onNonfinite(),
+                        model.config().job().maxNonfiniteSteps());
+        return new TrainLoop(
+                        engine, data.training(), evaluator, settings, nonfinite, listener, around)
+                .run();
     }
 
     /**

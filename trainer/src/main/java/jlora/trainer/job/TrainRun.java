@@ -264,6 +264,10 @@ public final class TrainRun {
                         Locale.ROOT,
                         "%,d",
                         history.steps().stream().mapToLong(StepMetrics::tokens).sum()));
+        long skipped = history.steps().isEmpty() ? 0 : history.steps().getLast().skippedSteps();
+        if (skipped > 0) {
+            facts.put("skipped steps", String.format(Locale.ROOT, "%,d", skipped));
+        }
         facts.put("recomputed", job.plan().microBatch().recomputed());
         ReportPage.write(
                 new ReportData(

@@ -106,11 +106,11 @@ public final class Passes {
      * The update after a step's micro-batches: per adapter, norm and clipping, then AdamW, which
      * also writes the new values to where products read them.
      *
-     * @param schedule f32 [1,3], as {@link AdamWKernel} reads it
+     * @param learningRate f32 [1,1]
      * @param norms f32 [G,2], one row per group of parameters
      */
     public Plan update(
-            Tensor schedule, Tensor norms, float maxGradNorm, AdamWKernel.Settings settings) {
+            Tensor learningRate, Tensor norms, float maxGradNorm, AdamWKernel.Settings settings) {
         Trace trace = Trace.inference(dtype());
         ParameterSet parameters = blueprint.parameters();
         for (int i = 0; i < parameters.groups().size(); i++) {
@@ -126,9 +126,15 @@ public final class Passes {
             trace.step(
                     Step.of(
                                     "grad_norm",
-                                    List.of(group.gradient()),
-                                    List.of(norm),
-                                    k -> k.gradNorm().forward(norm, group.gradient(), maxGradNorm))
+                                    List.of(group.gradient(), group.updates()),
+                                    List.of(norm, group.updates()),
+                                    k ->
+                                            k.gradNorm()
+                                                    .forward(
+                                                            norm,
+                                                            group.updates(),
+                                                            group.gradient(),
+                                                            maxGradNorm))
                             .flops(2 * group.gradient().elements()));
             List<Tensor> writes =
                     new ArrayList<>(
@@ -142,8 +148,9 @@ public final class Passes {
                                             group.gradient(),
                                             group.m(),
                                             group.v(),
-                                            schedule,
-                                            norm),
+                                            learningRate,
+                                            norm,
+                                            group.updates()),
                                     writes,
                                     k ->
                                             k.adamW()
@@ -152,8 +159,9 @@ public final class Passes {
                                                             group.gradient(),
                                                             group.m(),
                                                             group.v(),
-                                                            schedule,
+                                                            learningRate,
                                                             norm,
+                                                            group.updates(),
                                                             own,
                                                             group.copies()))
                             .flops(14 * group.master().elements()));

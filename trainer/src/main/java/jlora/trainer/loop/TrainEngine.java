@@ -35,7 +35,8 @@ public final class TrainEngine {
     /**
      * What a step did.
      *
-     * @param gradNorms before clipping, one per adapter
+     * @param gradNorms before clipping, one per adapter; where one is not finite, as where the loss
+     *     is not, the step was none for that adapter
      */
     public record StepResult(double loss, float[] gradNorms) {
         /** The norm over all gradients. */
@@ -46,14 +47,18 @@ public final class TrainEngine {
             }
             return gradNorms.length == 1 ? gradNorms[0] : Math.sqrt(sum);
         }
+
+        /** False when parameters stayed as they were. */
+        public boolean finite() {
+            return Double.isFinite(loss) && Double.isFinite(gradNorm());
+        }
     }
 
     private final Session session;
     private final BatchPlans plans;
     private final Plan update;
-    private final Tensor schedule = Tensor.dense("schedule", Storage.Role.INPUT, DType.F32, 1, 3);
+    private final Tensor rate = Tensor.dense("learning_rate", Storage.Role.INPUT, DType.F32, 1, 1);
     private final Tensor norms;
-    private final AdamWKernel.Settings adamW;
     private final int adapters;
     private final long seed;
     private final Map<List<Plan>, Routine> routines = new HashMap<>();
@@ -75,7 +80,6 @@ public final class TrainEngine {
             long seed) {
         this.session = session;
         this.plans = plans;
-        this.adamW = adamW;
         this.seed = seed;
         this.adapters = Math.max(1, session.blueprint().adapters().size());
         int groups = session.blueprint().parameters().groups().size();
@@ -84,8 +88,8 @@ public final class TrainEngine {
                 Placement.allocate(
                         session.backend(),
                         "optimizer scalars",
-                        List.of(schedule.storage(), norms.storage())));
-        this.update = passes.update(schedule, norms, maxGradNorm, adamW);
+                        List.of(rate.storage(), norms.storage())));
+        this.update = passes.update(rate, norms, maxGradNorm, adamW);
     }
 
     /** Runs plans by other means than {@link Plan#run(Backend)}: for profiles. */
@@ -122,29 +126,20 @@ public final class TrainEngine {
         return passes.train(inputs, session.loss(), longest, recompute);
     }
 
-    /**
-     * Starts a step and waits for what it did.
-     *
-     * @param number of the optimizer step, from 1, for AdamW's bias correction
-     */
-    public StepResult step(StepBatches batches, long number, double learningRate) {
-        return start(batches, number, learningRate).get();
+    /** Starts a step and waits for what it did. */
+    public StepResult step(StepBatches batches, double learningRate) {
+        return start(batches, learningRate).get();
     }
 
     /**
-     * Starts a step; the next one may be started before this one's results are asked for.
-     *
-     * @param number of the optimizer step, from 1, for AdamW's bias correction
+     * Starts a step; the next one may be started before this one's results are asked for. Where the
+     * norm of a group's gradients is not finite, the device leaves the group's parameters and
+     * moments as they are.
      */
-    public PendingStep start(StepBatches batches, long number, double learningRate) {
+    public PendingStep start(StepBatches batches, double learningRate) {
         session.blueprint().adapters().forEach(adapter -> adapter.requireUnmerged("trained"));
         Backend backend = session.backend();
-        float correction1 = (float) (1 - Math.pow(adamW.beta1(), number));
-        float correction2 = (float) (1 - Math.pow(adamW.beta2(), number));
-        backend.upload(
-                schedule,
-                MemorySegment.ofArray(
-                        new float[] {(float) learningRate, correction1, correction2}));
+        backend.upload(rate, MemorySegment.ofArray(new float[] {(float) learningRate}));
         float[] scale = lossScale(batches.microBatches());
         List<Readback> losses = new ArrayList<>();
         lastStep.clear();
@@ -169,6 +164,26 @@ public final class TrainEngine {
     /** Goes on with the numbers of a run that has so many micro-batches behind it. */
     void resumeAt(long microBatches) {
         this.microBatches = microBatches;
+    }
+
+    /**
+     * How many updates each group of parameters has had, which AdamW's bias correction counts by;
+     * steps that were left out are none. Waits for the steps that were started.
+     */
+    public float[] appliedUpdates() {
+        return session.read(session.blueprint().parameters().updates());
+    }
+
+    /**
+     * Goes on from another run's {@link #appliedUpdates}; its moments and masters belong with them.
+     */
+    public void restoreAppliedUpdates(float[] counts) {
+        Tensor updates = session.blueprint().parameters().updates();
+        if (counts.length != updates.elements()) {
+            throw new IllegalArgumentException(
+                    counts.length + " counts for " + updates.elements() + " groups of parameters");
+        }
+        session.backend().upload(updates, MemorySegment.ofArray(counts));
     }
 
     /** Plans that always run in a row are one routine: on a GPU one launch. */

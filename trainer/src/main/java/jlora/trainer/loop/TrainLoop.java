@@ -78,6 +78,7 @@ public final class TrainLoop {
     private final BatchSchedule data;
     private final Optional<Evaluator> evaluator;
     private final Settings settings;
+    private final NonfinitePolicy nonfinite;
     private final StepListener listener;
     private final Surroundings around;
     private long collectedAt = Long.MIN_VALUE;
@@ -88,12 +89,14 @@ public final class TrainLoop {
             BatchSchedule data,
             Optional<Evaluator> evaluator,
             Settings settings,
+            NonfinitePolicy nonfinite,
             StepListener listener,
             Surroundings around) {
         this.engine = engine;
         this.data = data;
         this.evaluator = evaluator;
         this.settings = settings;
+        this.nonfinite = nonfinite;
         this.listener = listener;
         this.around = around;
         this.tokens = around.start.tokens();
@@ -200,7 +203,7 @@ public final class TrainLoop {
                                 number - 1, settings.warmup, settings.totalSteps);
         DataPosition next = batches.next();
         return new Launched(
-                guarded(number, () -> engine.start(batches, number, rate)),
+                guarded(number, () -> engine.start(batches, rate)),
                 number,
                 next.epoch() + (double) next.batch() / data.batchesPerEpoch(),
                 rate,
@@ -210,17 +213,7 @@ public final class TrainLoop {
 
     private void collect(Launched launched) {
         TrainEngine.StepResult result = guarded(launched.done, launched.step::get);
-        if (!Double.isFinite(result.loss()) || !Double.isFinite(result.gradNorm())) {
-            throw new JloraException(
-                    ExitCode.NUMERICS,
-                    "Step "
-                            + launched.done
-                            + ": the loss is "
-                            + result.loss()
-                            + " and the gradient norm "
-                            + result.gradNorm()
-                            + "; lower learning_rate, or look for broken rows in the data.");
-        }
+        boolean skipped = nonfinite.skips(launched.done, result);
         long now = System.nanoTime();
         double seconds = (now - Math.max(launched.start, collectedAt)) / 1e9;
         collectedAt = now;
@@ -232,7 +225,9 @@ public final class TrainLoop {
                         result.gradNorm(),
                         launched.rate,
                         launched.tokens,
-                        seconds));
+                        seconds,
+                        skipped,
+                        nonfinite.counts().skipped()));
     }
 
     /** Says at which step a device failed. */

@@ -8,7 +8,7 @@ import java.util.function.LongSupplier;
 /**
  * Shows how far a run is. On a terminal: one line redrawn in place (steps, bar, loss, tokens/s,
  * time gone and left), cut to the terminal's width. Elsewhere: a plain line every {@code
- * logging_steps}. Give it every step of the loop.
+ * logging_steps}. A step that was skipped has a line of its own. Give it every step of the loop.
  */
 public final class ConsoleProgress implements StepListener {
     private static final long REDRAW_NANOS = 100_000_000L;
@@ -60,14 +60,19 @@ public final class ConsoleProgress implements StepListener {
     @Override
     public void step(StepMetrics metrics) {
         boolean first = last == null;
-        shownLoss =
-                first || !Double.isFinite(shownLoss)
-                        ? metrics.loss()
-                        : mix(shownLoss, metrics.loss());
+        if (first || !Double.isFinite(shownLoss)) {
+            shownLoss = metrics.loss();
+        } else if (!metrics.skipped()) {
+            shownLoss = mix(shownLoss, metrics.loss());
+        }
         secondsPerStep = first ? metrics.seconds() : mix(secondsPerStep, metrics.seconds());
         tokensPerSecond =
                 first ? metrics.tokensPerSecond() : mix(tokensPerSecond, metrics.tokensPerSecond());
         last = metrics;
+        if (metrics.skipped()) {
+            println(skippedLine());
+            return;
+        }
         boolean end = metrics.step() == start.totalSteps();
         if (interactive) {
             if (end || nanoTime.getAsLong() - drawnNanos >= REDRAW_NANOS) {
@@ -159,6 +164,20 @@ public final class ConsoleProgress implements StepListener {
                 last.learningRate(),
                 compact(tokensPerSecond),
                 clock(secondsLeft()));
+    }
+
+    private String skippedLine() {
+        return String.format(
+                Locale.ROOT,
+                "step %"
+                        + digits()
+                        + "d/%d  skipped: loss %.4g, grad_norm %.4g; parameters stay as they were"
+                        + "  (skipped so far: %,d)",
+                last.step(),
+                start.totalSteps(),
+                last.loss(),
+                last.gradNorm(),
+                last.skippedSteps());
     }
 
     private int digits() {

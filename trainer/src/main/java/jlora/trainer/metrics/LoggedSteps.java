@@ -7,6 +7,9 @@ import java.util.List;
  * mean over the steps since the last line, tokens and seconds their sums, everything else that of
  * the last step. Steps left over at the end make a shorter last line, so that the last step is
  * always logged.
+ *
+ * <p>Skipped steps have no part in loss and gradient norm, which are those of the steps that were
+ * applied; a line of skipped steps alone has those of the last one.
  */
 public final class LoggedSteps implements StepListener {
     /** Sums over the steps since the last line. */
@@ -19,9 +22,11 @@ public final class LoggedSteps implements StepListener {
     private int every = 1;
     private double lossSum;
     private int steps;
+    private int applied;
     private long tokens;
     private double seconds;
     private StepMetrics last;
+    private double gradNorm;
 
     public LoggedSteps(List<StepListener> targets) {
         this(targets, State.NONE);
@@ -51,7 +56,11 @@ public final class LoggedSteps implements StepListener {
 
     @Override
     public void step(StepMetrics metrics) {
-        lossSum += metrics.loss();
+        if (!metrics.skipped()) {
+            lossSum += metrics.loss();
+            gradNorm = metrics.gradNorm();
+            applied++;
+        }
         steps++;
         tokens += metrics.tokens();
         seconds += metrics.seconds();
@@ -83,13 +92,16 @@ public final class LoggedSteps implements StepListener {
                 new StepMetrics(
                         last.step(),
                         last.epoch(),
-                        lossSum / steps,
-                        last.gradNorm(),
+                        applied == 0 ? last.loss() : lossSum / applied,
+                        applied == 0 ? last.gradNorm() : gradNorm,
                         last.learningRate(),
                         tokens,
-                        seconds);
+                        seconds,
+                        applied == 0,
+                        last.skippedSteps());
         lossSum = 0;
         steps = 0;
+        applied = 0;
         tokens = 0;
         seconds = 0;
         targets.forEach(t -> t.step(line));

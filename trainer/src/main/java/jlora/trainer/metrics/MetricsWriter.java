@@ -13,9 +13,11 @@ import java.nio.file.StandardOpenOption;
 /**
  * Writes {@code metrics.jsonl}: one JSON object per logged step ({@code step, epoch, loss,
  * grad_norm, learning_rate, tokens, tokens_per_second, total_tokens, seconds}) and per evaluation
- * ({@code step, epoch, eval_loss, eval_perplexity, eval_tokens, eval_seconds}). Each line goes out
- * whole and at once, so a reader may follow the file and a killed run keeps what it logged. Give it
- * the thinned steps of {@link LoggedSteps}.
+ * ({@code step, epoch, eval_loss, eval_perplexity, eval_tokens, eval_seconds}). From the first
+ * skipped step on there is {@code skipped_steps}, the number of them so far, and {@code skipped:
+ * true} where all steps of a line were skipped. Each line goes out whole and at once, so a reader
+ * may follow the file and a killed run keeps what it logged. Give it the thinned steps of {@link
+ * LoggedSteps}.
  */
 public final class MetricsWriter implements StepListener, AutoCloseable {
     private final Path file;
@@ -63,7 +65,7 @@ public final class MetricsWriter implements StepListener, AutoCloseable {
     @Override
     public void step(StepMetrics m) {
         totalTokens += m.tokens();
-        line(
+        JsonLine json =
                 new JsonLine()
                         .put("step", m.step())
                         .put("epoch", m.epoch())
@@ -73,7 +75,14 @@ public final class MetricsWriter implements StepListener, AutoCloseable {
                         .put("tokens", m.tokens())
                         .put("tokens_per_second", m.tokensPerSecond())
                         .put("total_tokens", totalTokens)
-                        .put("seconds", m.seconds()));
+                        .put("seconds", m.seconds());
+        if (m.skipped()) {
+            json.put("skipped", true);
+        }
+        if (m.skippedSteps() > 0) {
+            json.put("skipped_steps", m.skippedSteps());
+        }
+        line(json);
     }
 
     @Override

@@ -102,7 +102,7 @@ final class CudaTrainingTest {
             StepBatches batches = data.step(DataPosition.START);
             for (int step = 1; step <= 5; step++) {
                 emulator.resetCalls();
-                engine.step(batches, step, 0.01);
+                engine.step(batches, 0.01);
                 if (step > 2) {
                     int launches = accumulation == 1 ? 1 : accumulation + 1;
                     assertEquals(launches, emulator.calls("cuGraphLaunch"), "step " + step);

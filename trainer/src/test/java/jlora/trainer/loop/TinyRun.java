@@ -60,7 +60,6 @@ final class TinyRun implements AutoCloseable {
     private final BatchPlans training;
     private final BatchPlans evaluation;
     private final TrainEngine engine;
-    private long steps;
 
     TinyRun(
             Backend backend,
@@ -190,10 +189,9 @@ final class TinyRun implements AutoCloseable {
             tokens += batch.tokens();
             trained += batch.trainedTokens();
         }
-        steps++;
         DataPosition here = DataPosition.START;
         return engine.step(
-                new StepBatches(here, here, List.of(microBatches), tokens, trained), steps, 1e-2);
+                new StepBatches(here, here, List.of(microBatches), tokens, trained), 1e-2);
     }
 
     /** The sum of the losses of all trained tokens. */

@@ -96,6 +96,21 @@ class ConsoleProgressTest {
         assertTrue(drawn.get(3).startsWith(" 1/10 ━"), drawn.get(3));
     }
 
+    @Test
+    void aSkippedStepHasALineOfItsOwnAndLeavesTheShownLoss() {
+        ConsoleProgress progress = progress(true, 80, StandardCharsets.UTF_8);
+        progress.started(new RunStart(0, 0, 10, 1, 10, Optional.empty(), 1));
+        progress.step(new StepMetrics(1, 0.1, 2.5, 0.75, 2e-4, 1500, 1));
+        progress.step(new StepMetrics(2, 0.2, Double.NaN, Double.NaN, 2e-4, 1500, 1, true, 1));
+        List<String> drawn = drawn();
+        assertEquals(
+                "step  2/10  skipped: loss NaN, grad_norm NaN; parameters stay as they were"
+                        + "  (skipped so far: 1)\n",
+                drawn.get(2));
+        assertTrue(drawn.get(3).startsWith(" 2/10 ━"), drawn.get(3));
+        assertTrue(drawn.get(3).contains("loss 2.5000"), drawn.get(3));
+    }
+
     @ParameterizedTest
     @CsvSource({
         "0,0.0",

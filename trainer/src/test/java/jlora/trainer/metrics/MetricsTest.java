@@ -125,6 +125,49 @@ class MetricsTest {
         assertEquals(1, history.evaluations().size());
     }
 
+    private static StepMetrics skipped(long step, long soFar) {
+        return new StepMetrics(step, 1, Double.NaN, Double.NaN, 1e-4, 100, 0.5, true, soFar);
+    }
+
+    @Test
+    void skippedStepsDoNotSpoilALine() {
+        MetricsHistory history = new MetricsHistory();
+        LoggedSteps logged = new LoggedSteps(List.of(history));
+        logged.started(start(6, 3));
+        logged.step(new StepMetrics(1, 1, 4, 0.25, 1e-4, 100, 0.5));
+        logged.step(new StepMetrics(2, 1, 2, 0.75, 1e-4, 100, 0.5));
+        logged.step(skipped(3, 1));
+        logged.step(skipped(4, 2));
+        logged.step(new StepMetrics(5, 1, 1, 0.5, 1e-4, 100, 0.5, false, 2));
+        logged.step(skipped(6, 3));
+        logged.step(skipped(7, 4));
+        logged.finished();
+        assertEquals(
+                List.of(
+                        new StepMetrics(3, 1, 3, 0.75, 1e-4, 300, 1.5, false, 1),
+                        new StepMetrics(6, 1, 1, 0.5, 1e-4, 300, 1.5, false, 3),
+                        skipped(7, 4)),
+                history.steps());
+    }
+
+    @Test
+    void metricsTellSkippedSteps() throws IOException {
+        Path file = folder.resolve("metrics.jsonl");
+        try (MetricsWriter writer = MetricsWriter.create(file)) {
+            writer.started(start(2, 1));
+            writer.step(skipped(1, 1));
+            writer.step(new StepMetrics(2, 1, 4, 0.25, 1e-4, 100, 0.5, false, 1));
+        }
+        List<String> lines = Files.readAllLines(file);
+        assertTrue(
+                lines.get(0)
+                        .endsWith(
+                                "\"seconds\":0.5,\"skipped\":true,\"skipped_steps\":1,"
+                                        + "\"non_finite\":[\"loss\",\"grad_norm\"]}"),
+                lines.get(0));
+        assertTrue(lines.get(1).endsWith("\"seconds\":0.5,\"skipped_steps\":1}"), lines.get(1));
+    }
+
     @Test
     void trainerStateHasTransformersFieldsAlone() throws IOException {
         Path file = folder.resolve("trainer_state.json");

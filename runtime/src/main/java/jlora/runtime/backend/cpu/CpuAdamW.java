@@ -46,13 +46,19 @@ final class CpuAdamW implements AdamWKernel {
             Tensor gradient,
             Tensor m,
             Tensor v,
-            Tensor schedule,
+            Tensor learningRate,
             Tensor norm,
+            Tensor updates,
             Settings settings,
             List<PublishKernel.Copy> copies) {
-        double rate = Rows.f32(schedule, 0, 0);
-        double correction1 = Rows.f32(schedule, 0, 1);
-        double correction2 = Rows.f32(schedule, 0, 2);
+        if (!Float.isFinite(Rows.f32(norm, 0, 0))) {
+            Rows.clear(gradient, 0);
+            return;
+        }
+        double rate = Rows.f32(learningRate, 0, 0);
+        double applied = Rows.f32(updates, 0, 0);
+        double correction1 = 1 - Math.pow(settings.beta1(), applied);
+        double correction2 = 1 - Math.pow(settings.beta2(), applied);
         Factors plain =
                 new Factors(
                         Rows.f32(norm, 0, 1),

@@ -28,7 +28,7 @@ final class CpuGradNorm implements GradNormKernel {
     }
 
     @Override
-    public void forward(Tensor norm, Tensor gradient, float maxNorm) {
+    public void forward(Tensor norm, Tensor updates, Tensor gradient, float maxNorm) {
         long total = gradient.cols();
         double[] squares = new double[Math.toIntExact((total + BLOCK - 1) / BLOCK)];
         pool.run(
@@ -52,6 +52,9 @@ final class CpuGradNorm implements GradNormKernel {
         float length = (float) Math.sqrt(sum);
         Rows.setF32(norm, 0, 0, length);
         Rows.setF32(norm, 0, 1, maxNorm == 0 ? 1f : Math.min(1f, maxNorm / (length + 1e-6f)));
+        if (Float.isFinite(length)) {
+            Rows.setF32(updates, 0, 0, Rows.f32(updates, 0, 0) + 1);
+        }
     }
 
     private static double sumOfSquares(MemorySegment values, int count) {

@@ -46,18 +46,22 @@ final class CrossEntropyRow {
         if (smoothing != 0f) {
             loss -= smoothing * (logitSum / cols);
         }
-        return new Result(loss, sum);
+        return new Result(Float.isFinite((float) loss) ? loss : (float) loss, sum);
     }
 
     /**
+     * @param loss infinite where it is beyond f32
      * @param sum of the exponentials of the row
      */
     record Result(double loss, double sum) {}
 
-    /** dLogits = scale·(softmax − q), from the exponentials that {@link #loss} left. */
+    /**
+     * dLogits = scale·(softmax − q), from the exponentials that {@link #loss} left; NaN where the
+     * loss is not finite.
+     */
     void gradient(
             Tensor dLogits, Tensor exponentials, int row, int target, Result result, float scale) {
-        float factor = (float) (scale / result.sum());
+        float factor = Double.isFinite(result.loss()) ? (float) (scale / result.sum()) : Float.NaN;
         float shared = (float) ((double) scale * smoothing / cols);
         float targetExponential = Rows.f32(exponentials, row, target);
         for (int col = 0; col < cols; col += STRETCH) {

@@ -20,8 +20,9 @@ final class CudaAdamW implements AdamWKernel {
             Tensor gradient,
             Tensor m,
             Tensor v,
-            Tensor schedule,
+            Tensor learningRate,
             Tensor norm,
+            Tensor updates,
             Settings settings,
             List<PublishKernel.Copy> copies) {
         FlatSpan span = FlatSpan.of(master, gradient, m, v);
@@ -31,8 +32,11 @@ final class CudaAdamW implements AdamWKernel {
                 .tensor(gradient)
                 .tensor(m)
                 .tensor(v)
-                .tensor(schedule)
+                .tensor(learningRate)
                 .tensor(norm)
+                .tensor(updates)
+                .f64(Math.log(settings.beta1()))
+                .f64(Math.log(settings.beta2()))
                 .f32((float) (1 - settings.beta1()))
                 .f32((float) settings.beta2())
                 .f32((float) (1 - settings.beta2()))

@@ -15,13 +15,14 @@ final class CudaGradNorm implements GradNormKernel {
     }
 
     @Override
-    public void forward(Tensor norm, Tensor gradient, float maxNorm) {
+    public void forward(Tensor norm, Tensor updates, Tensor gradient, float maxNorm) {
         FlatSpan span = FlatSpan.of(gradient);
         LaunchShape shape = span.shape(kernels);
         long partial = kernels.scratch((long) shape.gridX() * Double.BYTES);
         kernels.call("grad_norm_square").pointer(partial).tensor(gradient).span(span).launch(shape);
         kernels.call("grad_norm_finish")
                 .tensor(norm)
+                .tensor(updates)
                 .pointer(partial)
                 .i32(shape.gridX())
                 .f32(maxNorm)

@@ -96,7 +96,7 @@ final class CudaLinearCrossEntropy implements LinearCrossEntropyKernel {
                     .i32(x.rows())
                     .i32(inputs.rows())
                     .launch(LaunchShape.of(1, COMPACT_THREADS));
-            gradients.ifPresent(g -> clear(g.dx, inputs.targets));
+            gradients.ifPresent(g -> clear(g.dx, inputs, scratch));
         }
         long chunk = workspace.logits().rows();
         for (long from = 0; from < inputs.rows(); from += chunk) {
@@ -177,13 +177,15 @@ final class CudaLinearCrossEntropy implements LinearCrossEntropyKernel {
         }
     }
 
-    /** Zeroes the rows without target. */
-    private void clear(Tensor dx, Tensor targets) {
+    /** Zeroes the rows without target, and writes NaN into all others when they are too many. */
+    private void clear(Tensor dx, Inputs inputs, Scratch scratch) {
         kernels.call("linear_cross_entropy_clear" + suffix(dx.dtype(), CudaKernels.aligned(dx)))
                 .tensor(dx)
                 .i64(dx.stride())
                 .i64(dx.cols())
-                .tensor(targets)
+                .tensor(inputs.targets)
+                .pointer(scratch.count)
+                .i32(inputs.rows())
                 .launch(LaunchShape.of(dx.rows(), threads(dx)));
     }
 

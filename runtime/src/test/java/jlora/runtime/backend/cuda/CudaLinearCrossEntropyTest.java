@@ -2,6 +2,7 @@ package jlora.runtime.backend.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import jlora.runtime.backend.Backend;
@@ -106,6 +107,15 @@ final class CudaLinearCrossEntropyTest {
             return HostValues.read(memory, loss)[0];
         }
 
+        boolean hasGradients() {
+            for (float value : HostValues.read(memory, dx)) {
+                if (Float.isNaN(value)) {
+                    return false;
+                }
+            }
+            return true;
+        }
+
         @Override
         public void close() {
             arena.close();
@@ -141,26 +151,31 @@ final class CudaLinearCrossEntropyTest {
 
     @ParameterizedTest
     @ValueSource(ints = {VOCABULARY, -1, Integer.MAX_VALUE, Integer.MIN_VALUE})
-    void aTargetOutsideTheVocabularyMakesTheLossNaN(int target) {
+    void aTargetOutsideTheVocabularyMakesLossAndGradientNaN(int target) {
         try (Head head = new Head(backend)) {
             for (long mostTargets : new long[] {2, TOKENS}) {
                 head.targets(-100, 3, -100, -100, target, -100, -100, -100, -100, -100);
                 head.run(mostTargets);
                 assertTrue(Float.isNaN(head.loss()));
+                assertFalse(head.hasGradients());
                 head.targets(-100, 3, -100, -100, 4, -100, -100, -100, -100, -100);
                 head.run(mostTargets);
                 assertTrue(Float.isFinite(head.loss()));
+                assertTrue(head.hasGradients());
             }
         }
     }
 
     @ParameterizedTest
     @ValueSource(ints = {1, 2})
-    void moreTargetsThanPromisedMakeTheLossNaN(int promised) {
+    void moreTargetsThanPromisedMakeLossAndGradientNaN(int promised) {
         try (Head head = new Head(backend)) {
             head.targets(0, 1, 2, -100, -100, -100, -100, -100, -100, -100);
+            head.run(TOKENS);
+            assertTrue(head.hasGradients());
             head.run(promised);
             assertTrue(Float.isNaN(head.loss()));
+            assertFalse(head.hasGradients());
         }
     }
 }

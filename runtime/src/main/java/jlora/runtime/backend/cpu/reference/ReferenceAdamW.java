@@ -14,15 +14,22 @@ public final class ReferenceAdamW implements AdamWKernel {
             Tensor gradient,
             Tensor m,
             Tensor v,
-            Tensor schedule,
+            Tensor learningRate,
             Tensor norm,
+            Tensor updates,
             Settings settings,
             List<PublishKernel.Copy> copies) {
-        double rate = Elements.get(schedule, 0, 0);
-        double correction1 = Elements.get(schedule, 0, 1);
-        double correction2 = Elements.get(schedule, 0, 2);
+        if (!Double.isFinite(Elements.get(norm, 0, 0))) {
+            for (long i = 0; i < gradient.cols(); i++) {
+                Elements.set(gradient, 0, i, 0);
+            }
+            return;
+        }
+        double rate = Elements.get(learningRate, 0, 0);
         double beta1 = settings.beta1();
         double beta2 = settings.beta2();
+        double correction1 = 1 - Math.pow(beta1, Elements.get(updates, 0, 0));
+        double correction2 = 1 - Math.pow(beta2, Elements.get(updates, 0, 0));
         for (long i = 0; i < master.cols(); i++) {
             double g = Elements.get(gradient, 0, i) * Elements.get(norm, 0, 1);
             double decay = i < settings.decayed() ? rate * settings.weightDecay() : 0;

@@ -53,12 +53,16 @@ public final class ReferenceLinearCrossEntropy implements LinearCrossEntropyKern
             int target = Elements.getInt(targets, 0, t);
             if (target != NO_TARGET) {
                 double[] logProbabilities = logProbabilities(x, weight, t);
+                boolean finite = Double.isFinite(loss(logProbabilities, target, labelSmoothing));
                 for (int v = 0; v < vocabulary; v++) {
                     double wanted =
                             (v == target ? 1 - (double) labelSmoothing : 0)
                                     + (double) labelSmoothing / vocabulary;
                     double dLogit =
-                            Elements.get(scale, 0, t) * (Math.exp(logProbabilities[v]) - wanted);
+                            finite
+                                    ? Elements.get(scale, 0, t)
+                                            * (Math.exp(logProbabilities[v]) - wanted)
+                                    : Double.NaN;
                     for (int k = 0; k < cols; k++) {
                         inputGradient[k] += dLogit * Elements.get(weight, v, k);
                         if (dWeight.isPresent()) {
@@ -81,13 +85,16 @@ public final class ReferenceLinearCrossEntropy implements LinearCrossEntropyKern
                 });
     }
 
+    /** Infinite where it is beyond f32. */
     private static double loss(double[] logProbabilities, int target, double labelSmoothing) {
         double sum = 0;
         for (double logProbability : logProbabilities) {
             sum += logProbability;
         }
-        return -(1 - labelSmoothing) * logProbabilities[target]
-                - labelSmoothing * sum / logProbabilities.length;
+        double loss =
+                -(1 - labelSmoothing) * logProbabilities[target]
+                        - labelSmoothing * sum / logProbabilities.length;
+        return Float.isFinite((float) loss) ? loss : (float) loss;
     }
 
     private static double[] logProbabilities(Tensor x, Tensor weight, long t) {

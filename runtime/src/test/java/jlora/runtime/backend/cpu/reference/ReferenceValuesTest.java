@@ -52,18 +52,17 @@ final class ReferenceValuesTest {
         Tensor m = literals.zeros(F32, 1, 5);
         Tensor v = literals.zeros(F32, 1, 5);
         Tensor norm = literals.zeros(F32, 1, 2);
+        Tensor updates = literals.zeros(F32, 1, 1);
         // Decay reaches the first three.
         var settings = new AdamWKernel.Settings(0.9, 0.999, 1e-8, 0.01, 3);
         for (int step = 1; step <= 3; step++) {
             Tensor gradient = literals.floats(1, gradients[step - 1]);
-            Tensor schedule =
-                    literals.floats(
-                            1, 0.1 / step, 1 - Math.pow(0.9, step), 1 - Math.pow(0.999, step));
-            backend.kernels().gradNorm().forward(norm, gradient, 1);
+            Tensor rate = literals.floats(1, 0.1 / step);
+            backend.kernels().gradNorm().forward(norm, updates, gradient, 1);
             assertEquals(norms[step - 1], Elements.get(norm, 0, 0), 1e-6);
             backend.kernels()
                     .adamW()
-                    .update(master, gradient, m, v, schedule, norm, settings, List.of());
+                    .update(master, gradient, m, v, rate, norm, updates, settings, List.of());
             assertValues(master, 5e-7, expected[step - 1]);
             assertValues(gradient, 0, 0, 0, 0, 0, 0);
         }
@@ -81,12 +80,13 @@ final class ReferenceValuesTest {
     @Test
     void clippingLeavesShortGradientsAlone() {
         Tensor norm = literals.zeros(F32, 1, 2);
+        Tensor updates = literals.zeros(F32, 1, 1);
         Tensor gradient = literals.floats(1, 3, -4);
-        backend.kernels().gradNorm().forward(norm, gradient, 10);
+        backend.kernels().gradNorm().forward(norm, updates, gradient, 10);
         assertValues(norm, 0, 5, 1);
-        backend.kernels().gradNorm().forward(norm, gradient, 0);
+        backend.kernels().gradNorm().forward(norm, updates, gradient, 0);
         assertValues(norm, 0, 5, 1);
-        backend.kernels().gradNorm().forward(norm, gradient, 2.5f);
+        backend.kernels().gradNorm().forward(norm, updates, gradient, 2.5f);
         assertValues(norm, 1e-6, 5, 0.4999999);
     }
 
