@@ -8,6 +8,7 @@ import jlora.runtime.io.AtomicFile;
 import jlora.runtime.io.Json;
 import jlora.trainer.data.DataPosition;
 import jlora.trainer.loop.BestModel;
+import jlora.trainer.loop.NonfinitePolicy;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.metrics.LoggedSteps;
 
@@ -42,9 +43,14 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
             best.put("value", progress.best().value());
         }
         best.put("worse", progress.best().worse());
+        json.putObject("nonfinite")
+                .put("skipped", progress.nonfinite().skipped())
+                .put("in_a_row", progress.nonfinite().inARow());
         json.putObject("log")
                 .put("loss_sum", log.lossSum())
                 .put("steps", log.steps())
+                .put("applied", log.applied())
+                .put("grad_norm", log.gradNorm())
                 .put("tokens", log.tokens())
                 .put("seconds", log.seconds());
         identity.write(json.putObject("run"));
@@ -78,6 +84,7 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
     private static CheckpointState of(ObjectNode json) {
         JsonNode next = json.path("next");
         JsonNode best = json.path("best");
+        JsonNode nonfinite = json.path("nonfinite");
         JsonNode log = json.path("log");
         return new CheckpointState(
                 new Progress(
@@ -91,10 +98,15 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
                         new BestModel.State(
                                 best.path("step").longValue(),
                                 best.has("value") ? best.path("value").doubleValue() : Double.NaN,
-                                best.path("worse").intValue())),
+                                best.path("worse").intValue()),
+                        new NonfinitePolicy.Counts(
+                                nonfinite.path("skipped").longValue(),
+                                nonfinite.path("in_a_row").longValue())),
                 new LoggedSteps.State(
                         log.path("loss_sum").doubleValue(),
                         log.path("steps").intValue(),
+                        log.path("applied").intValue(),
+                        log.path("grad_norm").doubleValue(),
                         log.path("tokens").longValue(),
                         log.path("seconds").doubleValue()),
                 RunIdentity.read(json.path("run")));

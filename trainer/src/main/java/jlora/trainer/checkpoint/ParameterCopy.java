@@ -12,8 +12,9 @@ import jlora.runtime.weight.Placement;
 import java.util.List;
 
 /**
- * Host memory for everything that is trained, f32: parameters and AdamW's two moments. A checkpoint
- * is written from a copy, while the originals are trained on, and restored through one.
+ * Host memory for everything that is trained, f32: parameters, AdamW's two moments and its count of
+ * updates. A checkpoint is written from a copy, while the originals are trained on, and restored
+ * through one.
  */
 public final class ParameterCopy implements AutoCloseable {
     /** One flat buffer on the device, and its copy. */
@@ -34,6 +35,7 @@ public final class ParameterCopy implements AutoCloseable {
     private final Twin master;
     private final Twin m;
     private final Twin v;
+    private final Twin updates;
     private final MemoryArena arena;
 
     public ParameterCopy(ParameterSet parameters) {
@@ -42,6 +44,7 @@ public final class ParameterCopy implements AutoCloseable {
         this.master = Twin.of(storages.get(0));
         this.m = Twin.of(storages.get(2));
         this.v = Twin.of(storages.get(3));
+        this.updates = Twin.of(storages.get(4));
         this.arena = MemoryArena.host("checkpoint copy", bytes(parameters));
         long offset = 0;
         for (Twin twin : twins()) {
@@ -59,7 +62,7 @@ public final class ParameterCopy implements AutoCloseable {
     }
 
     private List<Twin> twins() {
-        return List.of(master, m, v);
+        return List.of(master, m, v, updates);
     }
 
     /** Copies the state as it is after all work that was started so far. */
@@ -95,6 +98,11 @@ public final class ParameterCopy implements AutoCloseable {
     /** AdamW's mean of squared gradients. */
     public Tensor squares(Parameter parameter) {
         return view(parameter, v);
+    }
+
+    /** f32 [1,G]: the updates that each group of parameters has had. */
+    public Tensor updates() {
+        return updates.copy;
     }
 
     private Tensor view(Parameter parameter, Twin twin) {

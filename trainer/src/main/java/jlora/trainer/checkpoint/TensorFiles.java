@@ -15,15 +15,16 @@ import java.nio.file.Path;
 
 /**
  * The tensors of a checkpoint, f32: AdamW's moments in {@code optimizer.safetensors}, under the
- * names that torch gives them behind the parameter's ({@code exp_avg}, {@code exp_avg_sq}), and the
- * values themselves: those of an adapter in its PEFT file, those of whole weights in {@code
- * parameters.safetensors}.
+ * names that torch gives them behind the parameter's ({@code exp_avg}, {@code exp_avg_sq}, and
+ * {@code step} for the updates of each adapter), and the values themselves: those of an adapter in
+ * its PEFT file, those of whole weights in {@code parameters.safetensors}.
  */
 final class TensorFiles {
     private static final String MOMENTS = "optimizer.safetensors";
     private static final String PARAMETERS = "parameters.safetensors";
     private static final String MEAN = ".exp_avg";
     private static final String SQUARES = ".exp_avg_sq";
+    private static final String UPDATES = "step";
 
     private TensorFiles() {}
 
@@ -36,6 +37,7 @@ final class TensorFiles {
             add(moments, p.name() + SQUARES, copy.squares(p));
             add(values, p.name(), copy.value(p));
         }
+        add(moments, UPDATES, copy.updates());
         moments.write(folder.resolve(MOMENTS));
         if (!Files.exists(folder.resolve(PeftFolder.WEIGHTS))) {
             values.write(folder.resolve(PARAMETERS));
@@ -56,7 +58,8 @@ final class TensorFiles {
         Path weights = folder.resolve(adapter ? PeftFolder.WEIGHTS : PARAMETERS);
         try (SafetensorsFile moments = SafetensorsFile.open(folder.resolve(MOMENTS));
                 SafetensorsFile values = SafetensorsFile.open(weights)) {
-            requireTensors(moments, 2 * copy.parameters().size());
+            requireTensors(moments, 2 * copy.parameters().size() + 1);
+            read(moments, UPDATES, copy.updates());
             requireTensors(values, copy.parameters().size());
             for (Parameter p : copy.parameters()) {
                 read(moments, p.name() + MEAN, copy.mean(p));

@@ -13,6 +13,7 @@ import jlora.trainer.data.DataPosition;
  * @param microBatches done, which dropout is numbered by
  * @param evaluationDue an evaluation after this step was cut short, and comes before anything else
  * @param best what evaluations have shown
+ * @param nonfinite steps that were left out
  */
 public record Progress(
         long step,
@@ -21,13 +22,28 @@ public record Progress(
         long tokens,
         long microBatches,
         boolean evaluationDue,
-        BestModel.State best) {
+        BestModel.State best,
+        NonfinitePolicy.Counts nonfinite) {
     /** Nothing is done yet. */
     public static final Progress START =
-            new Progress(0, DataPosition.START, 0, 0, 0, false, BestModel.State.NONE);
+            new Progress(
+                    0,
+                    DataPosition.START,
+                    0,
+                    0,
+                    0,
+                    false,
+                    BestModel.State.NONE,
+                    NonfinitePolicy.Counts.NONE);
 
     /** The same step after its evaluation, or with the evaluation still due. */
-    Progress evaluated(boolean due, BestModel.State judged) {
-        return new Progress(step, next, epoch, tokens, microBatches, due, judged);
+    Progress evaluated(boolean due) {
+        return new Progress(step, next, epoch, tokens, microBatches, due, best, nonfinite);
+    }
+
+    /** The same step with what its results have shown. */
+    Progress judged(BestModel.State evaluations, NonfinitePolicy.Counts steps) {
+        return new Progress(
+                step, next, epoch, tokens, microBatches, evaluationDue, evaluations, steps);
     }
 }

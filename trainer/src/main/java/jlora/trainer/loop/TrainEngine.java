@@ -174,18 +174,6 @@ public final class TrainEngine {
         return session.read(session.blueprint().parameters().updates());
     }
 
-    /**
-     * Goes on from another run's {@link #appliedUpdates}; its moments and masters belong with them.
-     */
-    public void restoreAppliedUpdates(float[] counts) {
-        Tensor updates = session.blueprint().parameters().updates();
-        if (counts.length != updates.elements()) {
-            throw new IllegalArgumentException(
-                    counts.length + " counts for " + updates.elements() + " groups of parameters");
-        }
-        session.backend().upload(updates, MemorySegment.ofArray(counts));
-    }
-
     /** Plans that always run in a row are one routine: on a GPU one launch. */
     private void run(List<Plan> inOrder) {
         Backend backend = session.backend();

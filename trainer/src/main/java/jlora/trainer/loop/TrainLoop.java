@@ -143,6 +143,7 @@ public final class TrainLoop {
     private End steps() {
         Progress at = around.start;
         engine.resumeAt(at.microBatches());
+        nonfinite.restore(at.nonfinite());
         if (at.evaluationDue()) {
             at = evaluate(at, false);
         }
@@ -169,7 +170,7 @@ public final class TrainLoop {
             if (evaluation) {
                 at = evaluate(at, due);
             } else if (due) {
-                around.checkpoints.save(at, false);
+                around.checkpoints.save(judged(at), false);
             }
         }
         return at.evaluationDue()
@@ -179,7 +180,12 @@ public final class TrainLoop {
 
     private End stop(Progress at) {
         around.watchdog.rest();
-        return around.checkpoints.stop(at) ? End.SAVED : End.UNSAVED;
+        return around.checkpoints.stop(judged(at)) ? End.SAVED : End.UNSAVED;
+    }
+
+    /** With all that is known once the step's results are collected. */
+    private Progress judged(Progress at) {
+        return at.judged(around.best.state(), nonfinite.counts());
     }
 
     private Progress after(Launched launched, StepBatches batches) {
@@ -190,7 +196,8 @@ public final class TrainLoop {
                 tokens,
                 engine.microBatches(),
                 false,
-                around.best.state());
+                around.best.state(),
+                nonfinite.counts());
     }
 
     private Launched launch(StepBatches batches, long number) {
@@ -263,7 +270,7 @@ public final class TrainLoop {
                                         .orElseThrow()
                                         .run(around.stop::asked, around.watchdog::beat));
         if (result.isEmpty()) {
-            return at.evaluated(true, at.best());
+            return at.evaluated(true);
         }
         listener.evaluated(
                 new EvalMetrics(
@@ -273,10 +280,10 @@ public final class TrainLoop {
                         result.get().tokens(),
                         (System.nanoTime() - start) / 1e9));
         boolean best = around.best.accept(at.step(), result.get());
-        Progress judged = at.evaluated(false, around.best.state());
+        Progress done = at.evaluated(false);
         if (due || best && around.checkpoints.wantsBest()) {
-            around.checkpoints.save(judged, best);
+            around.checkpoints.save(judged(done), best);
         }
-        return judged;
+        return done;
     }
 }

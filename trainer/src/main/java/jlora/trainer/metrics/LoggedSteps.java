@@ -13,9 +13,10 @@ import java.util.List;
  */
 public final class LoggedSteps implements StepListener {
     /** Sums over the steps since the last line. */
-    public record State(double lossSum, int steps, long tokens, double seconds) {
+    public record State(
+            double lossSum, int steps, int applied, double gradNorm, long tokens, double seconds) {
         /** Nothing since the last line. */
-        public static final State NONE = new State(0, 0, 0, 0);
+        public static final State NONE = new State(0, 0, 0, 0, 0, 0);
     }
 
     private final List<StepListener> targets;
@@ -39,13 +40,15 @@ public final class LoggedSteps implements StepListener {
         this.targets = List.copyOf(targets);
         lossSum = state.lossSum;
         steps = state.steps;
+        applied = state.applied;
+        gradNorm = state.gradNorm;
         tokens = state.tokens;
         seconds = state.seconds;
     }
 
     /** What the next line starts from. */
     public State state() {
-        return new State(lossSum, steps, tokens, seconds);
+        return new State(lossSum, steps, applied, gradNorm, tokens, seconds);
     }
 
     @Override

@@ -45,7 +45,9 @@ public final class MetricsReader {
                 number(json.path("grad_norm")),
                 number(json.path("learning_rate")),
                 json.path("tokens").longValue(),
-                number(json.path("seconds")));
+                number(json.path("seconds")),
+                json.path("skipped").booleanValue(),
+                json.path("skipped_steps").longValue());
     }
 
     private static EvalMetrics evaluation(ObjectNode json) {

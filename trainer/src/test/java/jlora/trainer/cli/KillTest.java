@@ -15,6 +15,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -67,17 +69,16 @@ class KillTest {
         int inSave = 0;
         int finished = 0;
         Path out = folder.resolve("out0");
-        while (kills < KILLS || inSave < IN_A_SAVE || CheckpointFolder.in(out).size() > 0) {
+        boolean begun = false;
+        while (kills < KILLS || inSave < IN_A_SAVE || begun) {
             boolean enough = kills >= KILLS && inSave >= IN_A_SAVE;
+            Set<Path> left = unfinished(out);
             try (JloraProcess process = JloraProcess.start(Map.of(), words(out))) {
-                boolean aimed = !enough && kills % 2 == 0;
-                long instant = System.nanoTime() + (long) (random.nextDouble() * 3e9);
-                if (!enough && awaitInstant(process, out, aimed, instant)) {
-                    boolean saving = isSaving(out);
+                if (!enough && awaitInstant(process, out, left, kills % 3, random)) {
                     process.kill();
-                    saving &= isSaving(out); // the kill came before the end of the save
+                    inSave += newer(out, left) ? 1 : 0;
                     kills++;
-                    inSave += saving ? 1 : 0;
+                    begun = true;
                     CheckpointFolder.in(out).forEach(CheckpointFolder::verify);
                     continue;
                 }
@@ -85,6 +86,7 @@ class KillTest {
             }
             ResumeTest.assertSameResults(whole, out);
             finished++;
+            begun = false;
             out = folder.resolve("out" + finished);
         }
         System.out.printf(
@@ -93,29 +95,55 @@ class KillTest {
         assertTrue(finished > 0);
     }
 
-    /** False when the process ended by itself before the instant came. */
+    /**
+     * Waits for the instant of a kill: in one of the next saves, any time after the start, or any
+     * time in training. False when the process ended by itself before it came.
+     */
     private static boolean awaitInstant(
-            JloraProcess process, Path out, boolean inASave, long instant)
-            throws InterruptedException {
+            JloraProcess process, Path out, Set<Path> left, int kind, Random random)
+            throws IOException, InterruptedException {
+        if (kind == 0) {
+            for (int save = random.nextInt(4); save >= 0; save--) {
+                if (!awaitTrue(process, () -> !newer(out, left))
+                        || !awaitTrue(process, () -> newer(out, left))) {
+                    return false;
+                }
+            }
+            Thread.sleep(0, random.nextInt(999_999)); // anywhere in it
+            return true;
+        }
+        if (kind == 2 && !awaitTrue(process, () -> process.output().contains("\nstep "))) {
+            return false;
+        }
+        long instant = System.nanoTime() + (long) (random.nextDouble() * 2e9);
+        return awaitTrue(process, () -> System.nanoTime() > instant);
+    }
+
+    private interface Condition {
+        boolean holds() throws IOException;
+    }
+
+    private static boolean awaitTrue(JloraProcess process, Condition condition) throws IOException {
         while (process.isAlive()) {
-            if (inASave
-                    ? isSaving(out) && System.nanoTime() > instant
-                    : System.nanoTime() > instant) {
+            if (condition.holds()) {
                 return true;
             }
             Thread.onSpinWait();
-            if (!inASave) {
-                Thread.sleep(1);
-            }
         }
         return false;
     }
 
-    private static boolean isSaving(Path out) {
+    /** Whether a checkpoint is being written now that none of the killed processes left. */
+    private static boolean newer(Path out, Set<Path> left) {
+        return !left.containsAll(unfinished(out));
+    }
+
+    private static Set<Path> unfinished(Path out) {
         try (Stream<Path> files = Files.list(out)) {
-            return files.anyMatch(f -> f.getFileName().toString().endsWith(".tmp"));
+            return files.filter(f -> f.getFileName().toString().startsWith(".checkpoint-"))
+                    .collect(Collectors.toSet());
         } catch (IOException _) {
-            return false;
+            return Set.of();
         }
     }
 }

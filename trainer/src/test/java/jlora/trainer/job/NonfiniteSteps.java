@@ -14,6 +14,7 @@ import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.HostValues;
 import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
+import jlora.trainer.checkpoint.ParameterCopy;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.DataPosition;
@@ -169,17 +170,23 @@ abstract class NonfiniteSteps {
     }
 
     @Test
-    void countsOfUpdatesGoOnFromWhereTheyWereRestored() throws IOException {
+    void restoredCopyGoesOnToTheSameBits() throws IOException {
         RunConfig config = config(4, 0, "dtype=float32");
         try (Backend backend = backend();
-                TrainJob job = load(config, backend, 1)) {
+                TrainJob job = load(config, backend, 1);
+                ParameterCopy copy = new ParameterCopy(job.session().blueprint().parameters())) {
             TrainEngine engine = job.engine();
-            engine.restoreAppliedUpdates(new float[] {41});
             engine.step(batches(batch(1, false)), 0.01);
-            assertArrayEquals(new float[] {42}, engine.appliedUpdates());
-            assertThrows(
-                    IllegalArgumentException.class,
-                    () -> engine.restoreAppliedUpdates(new float[] {1, 2}));
+            engine.step(batches(batch(2, true)), 0.01);
+            copy.take(backend);
+            engine.step(batches(batch(3, false)), 0.01);
+            var expected = state(job.session());
+            float[] counts = engine.appliedUpdates();
+            engine.step(batches(batch(4, false)), 0.01);
+            copy.restore(backend);
+            assertEquals(counts[0] - 1, engine.appliedUpdates()[0]);
+            engine.step(batches(batch(3, false)), 0.01);
+            assertSame(expected, state(job.session()));
         }
     }
 
