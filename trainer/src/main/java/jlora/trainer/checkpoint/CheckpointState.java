@@ -11,8 +11,11 @@ import jlora.trainer.loop.BestModel;
 import jlora.trainer.loop.NonfinitePolicy;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.metrics.LoggedSteps;
+import jlora.trainer.metrics.MetricsReader;
+import jlora.trainer.metrics.StepMetrics;
 
 import java.nio.file.Path;
+import java.util.Optional;
 
 /**
  * {@code state.json} of a checkpoint: where the run is, beside what is in its tensors. Everything
@@ -46,15 +49,49 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
         json.putObject("nonfinite")
                 .put("skipped", progress.nonfinite().skipped())
                 .put("in_a_row", progress.nonfinite().inARow());
-        json.putObject("log")
-                .put("loss_sum", log.lossSum())
+        writeLog(json.putObject("log"));
+        identity.write(json.putObject("run"));
+        AtomicFile.write(folder.resolve(NAME), Json.pretty(json));
+    }
+
+    private void writeLog(ObjectNode json) {
+        json.put("loss_sum", log.lossSum())
                 .put("steps", log.steps())
                 .put("applied", log.applied())
                 .put("grad_norm", log.gradNorm())
                 .put("tokens", log.tokens())
                 .put("seconds", log.seconds());
-        identity.write(json.putObject("run"));
-        AtomicFile.write(folder.resolve(NAME), Json.pretty(json));
+        log.last().ifPresent(last -> writeStep(json.putObject("last"), last));
+    }
+
+    private static void writeStep(ObjectNode json, StepMetrics last) {
+        json.put("step", last.step())
+                .put("epoch", last.epoch())
+                .put("learning_rate", last.learningRate())
+                .put("tokens", last.tokens())
+                .put("seconds", last.seconds())
+                .put("skipped", last.skipped())
+                .put("skipped_steps", last.skippedSteps());
+        putFinite(json, "loss", last.loss());
+        putFinite(json, "grad_norm", last.gradNorm());
+    }
+
+    /** JSON has no other numbers; what is missing is read back as one that is not finite. */
+    private static void putFinite(ObjectNode json, String name, double value) {
+        if (Double.isFinite(value)) {
+            json.put(name, value);
+        }
+    }
+
+    private static LoggedSteps.State readLog(JsonNode json) {
+        return new LoggedSteps.State(
+                json.path("loss_sum").doubleValue(),
+                json.path("steps").intValue(),
+                json.path("applied").intValue(),
+                json.path("grad_norm").doubleValue(),
+                json.path("tokens").longValue(),
+                json.path("seconds").doubleValue(),
+                Optional.of(json.path("last")).filter(JsonNode::isObject).map(MetricsReader::step));
     }
 
     /**
@@ -85,7 +122,6 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
         JsonNode next = json.path("next");
         JsonNode best = json.path("best");
         JsonNode nonfinite = json.path("nonfinite");
-        JsonNode log = json.path("log");
         return new CheckpointState(
                 new Progress(
                         json.path("step").longValue(),
@@ -102,13 +138,7 @@ public record CheckpointState(Progress progress, LoggedSteps.State log, RunIdent
                         new NonfinitePolicy.Counts(
                                 nonfinite.path("skipped").longValue(),
                                 nonfinite.path("in_a_row").longValue())),
-                new LoggedSteps.State(
-                        log.path("loss_sum").doubleValue(),
-                        log.path("steps").intValue(),
-                        log.path("applied").intValue(),
-                        log.path("grad_norm").doubleValue(),
-                        log.path("tokens").longValue(),
-                        log.path("seconds").doubleValue()),
+                readLog(json.path("log")),
                 RunIdentity.read(json.path("run")));
     }
 }

@@ -1,6 +1,7 @@
 package jlora.trainer.metrics;
 
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Passes on one {@link StepMetrics} per {@code logging_steps}, as Transformers logs: loss is the
@@ -12,11 +13,21 @@ import java.util.List;
  * applied; a line of skipped steps alone has those of the last one.
  */
 public final class LoggedSteps implements StepListener {
-    /** Sums over the steps since the last line. */
+    /**
+     * Sums over the steps since the last line.
+     *
+     * @param last of these steps; empty where there are none
+     */
     public record State(
-            double lossSum, int steps, int applied, double gradNorm, long tokens, double seconds) {
+            double lossSum,
+            int steps,
+            int applied,
+            double gradNorm,
+            long tokens,
+            double seconds,
+            Optional<StepMetrics> last) {
         /** Nothing since the last line. */
-        public static final State NONE = new State(0, 0, 0, 0, 0, 0);
+        public static final State NONE = new State(0, 0, 0, 0, 0, 0, Optional.empty());
     }
 
     private final List<StepListener> targets;
@@ -44,11 +55,19 @@ public final class LoggedSteps implements StepListener {
         gradNorm = state.gradNorm;
         tokens = state.tokens;
         seconds = state.seconds;
+        last = state.last.orElse(null);
     }
 
     /** What the next line starts from. */
     public State state() {
-        return new State(lossSum, steps, applied, gradNorm, tokens, seconds);
+        return new State(
+                lossSum,
+                steps,
+                applied,
+                gradNorm,
+                tokens,
+                seconds,
+                Optional.ofNullable(last).filter(_ -> steps > 0));
     }
 
     @Override

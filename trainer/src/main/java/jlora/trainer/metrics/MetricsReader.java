@@ -37,7 +37,8 @@ public final class MetricsReader {
         }
     }
 
-    private static StepMetrics step(ObjectNode json) {
+    /** A step as a line of {@code metrics.jsonl} has it. */
+    public static StepMetrics step(JsonNode json) {
         return new StepMetrics(
                 json.path("step").longValue(),
                 number(json.path("epoch")),

@@ -189,6 +189,18 @@ class ResumeTest {
     }
 
     @Test
+    void checkpointOfTheLastStepHasOnlyTheResultsToWrite() throws IOException {
+        Object[] last = {"--max_steps", 10, "--save_steps", 10};
+        train(Stream.concat(Stream.of(last), Stream.of("--output_dir", out("whole"))).toArray());
+        train(last);
+        Files.delete(run.out().resolve("adapter_model.safetensors"));
+        Files.writeString(run.out().resolve("metrics.jsonl"), "cut");
+        Object[] auto = {"--resume_from_checkpoint", "auto"};
+        train(Stream.concat(Stream.of(last), Stream.of(auto)).toArray());
+        assertSameResults(out("whole"), run.out());
+    }
+
+    @Test
     void checkpointOfAnotherRunIsRefusedWithEachDifference() throws IOException {
         train();
         CommandLineRun other =
