@@ -15,9 +15,10 @@ import jlora.trainer.loop.BestModel;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.loop.Watchdog;
-import jlora.trainer.metrics.ConsoleProgress;
 import jlora.trainer.metrics.EvalMetrics;
 import jlora.trainer.metrics.MetricsHistory;
+import jlora.trainer.metrics.RunEvent;
+import jlora.trainer.metrics.RunLog;
 import jlora.trainer.metrics.RunStart;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
@@ -44,7 +45,7 @@ public final class TrainRun {
     }
 
     private final RunConfig given;
-    private final PrintWriter out;
+    private final RunLog log;
     private StopRequest stop = new StopRequest();
     private Consumer<String> hang = _ -> {};
     private Around before = (backend, model) -> {};
@@ -52,7 +53,7 @@ public final class TrainRun {
 
     public TrainRun(RunConfig config, PrintWriter out) {
         this.given = config;
-        this.out = out;
+        this.log = RunLog.of(config.output().logFormat(), out);
     }
 
     public TrainRun before(Around action) {
@@ -92,9 +93,9 @@ public final class TrainRun {
         Path path = given.output().outputDir().orElseThrow();
         try (OutputFolder folder = OutputFolder.open(path, existing())) {
             Optional<ResumePoint> resumed =
-                    ResumePoint.find(given.save().resumeFromCheckpoint(), path, this::note);
-            try (Backend backend = Backends.open(given, this::note)) {
-                out.println(backend.describe());
+                    ResumePoint.find(given.save().resumeFromCheckpoint(), path, log::note);
+            try (Backend backend = Backends.open(given, log::note)) {
+                log.say(RunEvent.info("device", backend.describe()));
                 Device device = Backends.device(given, backend);
                 int threads = Backends.threads(given);
                 try (TrainJob job = new TrainJob(given, device, threads, stop)) {
@@ -113,26 +114,21 @@ public final class TrainRun {
                 : OutputFolder.Existing.REFUSE;
     }
 
-    private void note(String note) {
-        out.println("note: " + note);
-    }
-
     private void run(
             TrainJob job, Backend backend, OutputFolder folder, Optional<ResumePoint> resumed) {
-        given.notes().forEach(this::note);
-        job.data().notes().forEach(out::println);
-        job.model().notes().forEach(this::note);
-        out.print(new PlanTable(job.model().model(), job.plan(), job.device()).text());
-        out.flush();
+        given.notes().forEach(log::note);
+        job.data().notes().forEach(line -> log.say(RunEvent.info("data", line)));
+        job.model().notes().forEach(log::note);
+        log.say(new PlanTable(job.model().model(), job.plan(), job.device()).event());
         job.requireFit();
         Memo<RunIdentity> identity = new Memo<>(() -> identity(job, backend));
         resumed.ifPresent(
-                point -> point.requireSame(job.model().config(), identity.get(), this::note));
+                point -> point.requireSame(job.model().config(), identity.get(), log::note));
         job.load(backend);
         resumed.ifPresent(
                 point -> {
                     point.restore(backend, job.copy());
-                    note(
+                    log.note(
                             "going on after step "
                                     + point.state().progress().step()
                                     + " from "
@@ -150,13 +146,14 @@ public final class TrainRun {
         job.save(path);
         report(job, backend, files.history(), seconds, path);
         after.accept(backend, job.model());
-        out.printf(
-                Locale.ROOT,
-                "%s in %s, report in %s%n",
-                job.model().lora().isPresent() ? "Adapter" : "Model",
-                path,
-                path.resolve("report.html"));
-        out.flush();
+        Path page = path.resolve("report.html");
+        String kind = job.model().lora().isPresent() ? "Adapter" : "Model";
+        log.say(
+                RunEvent.info("end", kind + " in " + path + ", report in " + page)
+                        .with("path", path)
+                        .with("report", page)
+                        .with("steps", job.totalSteps())
+                        .with("seconds", seconds));
     }
 
     private void train(
@@ -180,7 +177,7 @@ public final class TrainRun {
                         new RunCheckpoints(job, files, folder, done, identity, saved -> {})) {
             TrainLoop.End end =
                     job.train(
-                            new Both(files, ConsoleProgress.onStandardOutput()),
+                            new Both(files, log),
                             new TrainLoop.Surroundings(
                                     done.orElse(Progress.START),
                                     best,
@@ -191,7 +188,7 @@ public final class TrainRun {
             switch (end) {
                 case DONE -> {}
                 case EARLY ->
-                        note(
+                        log.note(
                                 "ended early: the last "
                                         + best.state().worse()
                                         + " evaluations were no better than that after step "
@@ -226,10 +223,10 @@ public final class TrainRun {
         ResumePoint.find(
                         Optional.of(new ResumeFrom.Folder(folder.resolve("checkpoint-" + step))),
                         folder,
-                        this::note)
+                        log::note)
                 .orElseThrow()
                 .restore(job.session().backend(), job.copy());
-        note("the best evaluation was after step " + step + ": its state is written");
+        log.note("the best evaluation was after step " + step + ": its state is written");
     }
 
     private Watchdog watchdog() {
