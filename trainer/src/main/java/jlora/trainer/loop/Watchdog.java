@@ -12,18 +12,21 @@ public final class Watchdog implements AutoCloseable {
     private record Beat(String work, long nanos) {}
 
     /** Watches nothing. */
-    public static final Watchdog NONE = new Watchdog(Duration.ZERO, _ -> {});
+    public static final Watchdog NONE = new Watchdog(Duration.ZERO, _ -> {}, () -> {});
 
     private final long nanos;
     private final Consumer<String> bite;
+    private final Runnable heard;
     private volatile Beat beat;
     private final Thread thread;
 
     /**
      * @param timeout what a piece of work may take; zero watches nothing
      * @param bite hears what hangs, in words, once
+     * @param heard hears every beat, whether or not anything is watched
      */
-    public Watchdog(Duration timeout, Consumer<String> bite) {
+    public Watchdog(Duration timeout, Consumer<String> bite, Runnable heard) {
+        this.heard = heard;
         this.nanos = timeout.toNanos();
         this.bite = bite;
         this.thread =
@@ -35,6 +38,7 @@ public final class Watchdog implements AutoCloseable {
     /** Work begins, in time. */
     public void beat(String work) {
         beat = new Beat(work, System.nanoTime());
+        heard.run();
     }
 
     /** Nothing is watched until the next beat. */
