@@ -14,6 +14,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.time.Clock;
 import java.util.List;
+import java.util.Map;
 
 /**
  * How every command ends when it fails: one line on stderr and an exit code for what the user can
@@ -105,10 +106,12 @@ final class Failures {
     }
 
     private void json(ExitCode code, String sentence, Throwable failure, boolean trace) {
-        RunEvent event =
-                RunEvent.error(sentence)
-                        .with("exit_code", code.code())
-                        .with("reason", code.meaning());
+        // A run that goes on later is nothing to raise an alarm about.
+        RunEvent told =
+                code == ExitCode.PREEMPTED
+                        ? new RunEvent(RunEvent.Level.NOTICE, "preempted", sentence, Map.of())
+                        : RunEvent.error(sentence);
+        RunEvent event = told.with("exit_code", code.code()).with("reason", code.meaning());
         if (trace) {
             StringWriter stack = new StringWriter();
             failure.printStackTrace(new PrintWriter(stack, true));
