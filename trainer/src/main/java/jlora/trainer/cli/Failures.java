@@ -3,7 +3,6 @@ package jlora.trainer.cli;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.trainer.config.LogFormat;
-import jlora.trainer.metrics.JsonLog;
 import jlora.trainer.metrics.RunEvent;
 
 import picocli.CommandLine;
@@ -12,7 +11,6 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
-import java.time.Clock;
 import java.util.List;
 import java.util.Map;
 
@@ -87,25 +85,6 @@ final class Failures {
      */
     private int end(
             ExitCode code, String sentence, String advice, Throwable failure, boolean trace) {
-        switch (format) {
-            case TEXT -> text(sentence, advice, failure, trace);
-            case JSON -> json(code, sentence, failure, trace);
-        }
-        err.flush();
-        return code.code();
-    }
-
-    private void text(String sentence, String advice, Throwable failure, boolean trace) {
-        err.println("jlora: " + sentence);
-        if (trace) {
-            failure.printStackTrace(err);
-        }
-        if (!advice.isEmpty()) {
-            err.println(advice);
-        }
-    }
-
-    private void json(ExitCode code, String sentence, Throwable failure, boolean trace) {
         // A run that goes on later is nothing to raise an alarm about.
         RunEvent told =
                 code == ExitCode.PREEMPTED
@@ -115,9 +94,14 @@ final class Failures {
         if (trace) {
             StringWriter stack = new StringWriter();
             failure.printStackTrace(new PrintWriter(stack, true));
-            event = event.with("stack_trace", stack).with("version", VersionInfo.line());
+            event = event.with("stack_trace", stack.toString()).with("version", VersionInfo.line());
         }
-        new JsonLog(err, Clock.systemUTC()).say(event);
+        new ErrorLog(err, format).say(event, "stack_trace");
+        if (format == LogFormat.TEXT && !advice.isEmpty()) {
+            err.println(advice);
+        }
+        err.flush();
+        return code.code();
     }
 
     private static String sentence(ParameterException failure) {

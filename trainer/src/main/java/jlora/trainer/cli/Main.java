@@ -15,7 +15,7 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) {
-        Signals.listen(System.err);
+        Signals.listen();
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         Failures failures = new Failures(err, "1".equals(System.getenv("JLORA_DEBUG")));

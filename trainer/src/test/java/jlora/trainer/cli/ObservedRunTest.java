@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.io.Json;
+import jlora.trainer.checkpoint.CheckpointFolder;
 import jlora.trainer.metrics.PrometheusPage;
 import jlora.trainer.metrics.tensorboard.EventReader;
 
@@ -234,6 +235,69 @@ class ObservedRunTest {
         run.succeeds("train", "--overwrite");
         try (Stream<Path> files = Files.list(run.out().resolve("runs/jlora"))) {
             assertEquals(List.of(), files.toList());
+        }
+    }
+
+    @Test
+    void aResumedRunIsTheSameRunToWhoWatches() throws IOException {
+        String[] words = {"--save_steps=2", "--logging_steps=1", "--report_to=tensorboard"};
+        run.succeeds("train", (Object[]) words);
+        // As if the process had been killed before its last two checkpoints.
+        for (CheckpointFolder checkpoint : CheckpointFolder.in(run.out())) {
+            if (checkpoint.step() > 2) {
+                checkpoint.delete();
+            }
+        }
+        long[] port = new long[1];
+        Map<String, PrometheusPage> pages = new TreeMap<>();
+        List<Long> checkpoints = new ArrayList<>();
+        int code =
+                watch(
+                        line -> {
+                            String event = line.get("event").textValue();
+                            if (event.equals("metrics_server")) {
+                                port[0] = line.get("port").longValue();
+                            }
+                            if (event.equals("checkpoint")) {
+                                checkpoints.add(line.get("step").longValue());
+                            }
+                            if (event.equals("start") || event.equals("end")) {
+                                pages.put(
+                                        event,
+                                        PrometheusPage.parse(get(port[0], "/metrics").body()));
+                            }
+                        },
+                        Stream.concat(
+                                        Stream.of(words),
+                                        Stream.of(
+                                                "--resume_from_checkpoint=auto",
+                                                "--metrics_port=0",
+                                                "--log_format=json"))
+                                .toArray(String[]::new));
+        assertEquals(0, code);
+        PrometheusPage start = pages.get("start");
+        assertEquals(2, start.value("jlora_step"));
+        assertEquals(2, start.value("jlora_resumed_from_step"));
+        assertEquals(2, start.value("jlora_last_checkpoint_step"));
+        assertTrue(start.value("jlora_last_checkpoint_age_seconds") > 0);
+        PrometheusPage end = pages.get("end");
+        assertEquals(6, end.value("jlora_step"));
+        assertEquals(4, end.value("jlora_steps_total"));
+        assertEquals(
+                0, end.value("jlora_goodput_ratio"), "all six steps were done and logged before");
+        assertEquals(checkpoints.getLast(), (long) end.value("jlora_last_checkpoint_step"));
+        assertTrue(checkpoints.getFirst() >= 4, checkpoints.toString());
+
+        try (Stream<Path> files = Files.list(run.out().resolve("runs/jlora"))) {
+            List<Path> both = files.sorted().toList();
+            assertEquals(2, both.size());
+            List<EventReader.Event> second = EventReader.read(both.get(1));
+            assertTrue(second.get(1).restart());
+            assertEquals(3, second.get(1).step());
+            assertEquals(3, second.get(2).step());
+            assertEquals(
+                    EventReader.read(both.get(0)).get(3).scalars().get("train/loss"),
+                    second.get(2).scalars().get("train/loss"));
         }
     }
 
