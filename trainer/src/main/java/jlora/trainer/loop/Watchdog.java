@@ -12,7 +12,7 @@ public final class Watchdog implements AutoCloseable {
     private record Beat(String work, long nanos) {}
 
     /** Watches nothing. */
-    public static final Watchdog NONE = new Watchdog(Duration.ZERO, _ -> {}, () -> {});
+    public static final Watchdog NONE = new Watchdog(Duration.ZERO, _ -> {});
 
     private final long nanos;
     private final Consumer<String> bite;
@@ -23,6 +23,12 @@ public final class Watchdog implements AutoCloseable {
     /**
      * @param timeout what a piece of work may take; zero watches nothing
      * @param bite hears what hangs, in words, once
+     */
+    public Watchdog(Duration timeout, Consumer<String> bite) {
+        this(timeout, bite, () -> {});
+    }
+
+    /**
      * @param heard hears every beat, whether or not anything is watched
      */
     public Watchdog(Duration timeout, Consumer<String> bite, Runnable heard) {

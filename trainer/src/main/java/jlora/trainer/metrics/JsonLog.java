@@ -51,6 +51,18 @@ public final class JsonLog implements RunLog {
 
     @Override
     public synchronized void step(StepMetrics metrics) {
+        if (metrics.skipped()) {
+            say(
+                    RunEvent.warning(
+                                    "skipped_step",
+                                    "step "
+                                            + metrics.step()
+                                            + " was skipped: its loss or gradient is not finite")
+                            .with("step", metrics.step())
+                            .with("loss", metrics.loss())
+                            .with("grad_norm", metrics.gradNorm())
+                            .with("skipped_steps", metrics.skippedSteps()));
+        }
         steps.step(metrics);
     }
 
@@ -95,7 +107,8 @@ public final class JsonLog implements RunLog {
                             .with("learning_rate", m.learningRate())
                             .with("tokens", m.tokens())
                             .with("tokens_per_second", m.tokensPerSecond())
-                            .with("seconds", m.seconds()));
+                            .with("seconds", m.seconds())
+                            .with("skipped_steps", m.skippedSteps()));
         }
 
         @Override

@@ -146,13 +146,12 @@ public final class RunStatus implements StepListener {
 
     @Override
     public void step(StepMetrics metrics) {
-        boolean skipped = !Double.isFinite(metrics.loss()) || !Double.isFinite(metrics.gradNorm());
-        boolean productive = !skipped && metrics.step() > reachedStep;
+        boolean productive = !metrics.skipped() && metrics.step() > reachedStep;
         Totals before = totals;
         totals =
                 new Totals(
                         before.steps + 1,
-                        before.skipped + (skipped ? 1 : 0),
+                        before.skipped + (metrics.skipped() ? 1 : 0),
                         before.tokens + metrics.tokens(),
                         before.productiveSeconds + (productive ? metrics.seconds() : 0),
                         before.seconds.with(metrics.seconds()));

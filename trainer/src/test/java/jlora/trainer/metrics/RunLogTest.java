@@ -86,6 +86,20 @@ class RunLogTest {
     }
 
     @Test
+    void aSkippedStepHasALineOfItsOwn() {
+        json.started(new RunStart(0, 0, 7, 1, 2, Optional.empty(), 1));
+        json.step(new StepMetrics(1, 0.1, Double.NaN, 0.5, 1e-4, 100, 0.5, true, 3));
+        json.step(new StepMetrics(2, 0.1, 2, 0.5, 1e-4, 100, 0.5, false, 3));
+        ObjectNode skipped = lines().get(1);
+        assertEquals("skipped_step", skipped.get("event").textValue());
+        assertEquals("warning", skipped.get("level").textValue());
+        assertEquals(1, skipped.get("step").longValue());
+        assertTrue(skipped.get("loss").isNull());
+        assertEquals("step", lines().get(2).get("event").textValue());
+        assertEquals(3, lines().get(2).get("skipped_steps").longValue());
+    }
+
+    @Test
     void linesOfSeveralThreadsStayWhole() throws InterruptedException {
         List<Thread> threads = new ArrayList<>();
         for (int t = 0; t < 4; t++) {

@@ -27,7 +27,8 @@ class RunStatusTest {
 
     private void step(long step, double loss, double seconds) {
         clock.pass(seconds);
-        run.step(new StepMetrics(step, step / 20.0, loss, 0.5, 2e-4, 100, seconds));
+        boolean skipped = !Double.isFinite(loss);
+        run.step(new StepMetrics(step, step / 20.0, loss, 0.5, 2e-4, 100, seconds, skipped, 0));
     }
 
     @Test
