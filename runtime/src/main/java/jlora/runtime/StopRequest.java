@@ -8,6 +8,7 @@ import java.util.Optional;
  */
 public final class StopRequest {
     private volatile String reason;
+    private volatile Runnable checked = () -> {};
 
     /**
      * Asks for the end; only the first reason is kept.
@@ -29,6 +30,11 @@ public final class StopRequest {
         return Optional.ofNullable(reason);
     }
 
+    /** Lets somebody hear that work polls, which shows that it moves. */
+    public void onCheck(Runnable action) {
+        checked = action;
+    }
+
     /**
      * Ends work that has nothing to save.
      *
@@ -36,6 +42,7 @@ public final class StopRequest {
      * @throws JloraException with {@link ExitCode#PREEMPTED} once the end was asked for
      */
     public void check(String phase) {
+        checked.run();
         if (asked()) {
             throw new JloraException(
                     ExitCode.PREEMPTED,

@@ -1,8 +1,10 @@
 package jlora.trainer.cli;
 
 import jlora.runtime.ExitCode;
+import jlora.trainer.metrics.RunEvent;
 
-import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.util.Map;
 import java.util.function.Consumer;
 
@@ -11,27 +13,38 @@ import java.util.function.Consumer;
  * that hangs may be in native code, which nothing else can end.
  */
 final class Hang implements Consumer<String> {
-    private final PrintStream err;
+    private final ErrorLog log;
 
-    Hang(PrintStream err) {
-        this.err = err;
+    Hang(ErrorLog log) {
+        this.log = log;
     }
 
     @Override
     public void accept(String work) {
-        err.println(
-                "jlora: "
-                        + work
+        String sentence =
+                work
                         + " takes longer than step_timeout; look for a device or another worker"
-                        + " that hangs in the threads below, or raise step_timeout");
+                        + " that hangs in the threads below, or raise step_timeout";
+        log.say(
+                RunEvent.error(sentence)
+                        .with("exit_code", ExitCode.HANG.code())
+                        .with("reason", ExitCode.HANG.meaning())
+                        .with("threads", threads()),
+                "threads");
+        Runtime.getRuntime().halt(ExitCode.HANG.code());
+    }
+
+    private static String threads() {
+        StringWriter text = new StringWriter();
+        PrintWriter lines = new PrintWriter(text);
         for (Map.Entry<Thread, StackTraceElement[]> thread :
                 Thread.getAllStackTraces().entrySet()) {
-            err.println("\"" + thread.getKey().getName() + "\" " + thread.getKey().getState());
+            lines.println("\"" + thread.getKey().getName() + "\" " + thread.getKey().getState());
             for (StackTraceElement frame : thread.getValue()) {
-                err.println("    at " + frame);
+                lines.println("    at " + frame);
             }
         }
-        err.flush();
-        Runtime.getRuntime().halt(ExitCode.HANG.code());
+        lines.flush();
+        return text.toString();
     }
 }

@@ -1,6 +1,7 @@
 package jlora.trainer.cli;
 
 import jlora.runtime.StopRequest;
+import jlora.trainer.config.LogFormat;
 import jlora.trainer.quickstart.Quickstart;
 import jlora.trainer.quickstart.QuickstartData;
 
@@ -37,7 +38,8 @@ final class QuickstartCommand implements Runnable {
         List<String> words = new ArrayList<>(List.of("--overwrite"));
         words.addAll(overrides);
         StopRequest stop = new StopRequest();
-        try (var _ = Signals.whileRunning(stop)) {
+        ErrorLog errors = new ErrorLog(spec.commandLine().getErr(), LogFormat.TEXT);
+        try (var _ = Signals.whileRunning(stop, errors)) {
             new Quickstart(Quickstart.configFile(home), words, spec.commandLine().getOut())
                     .stopBy(stop)
                     .run();

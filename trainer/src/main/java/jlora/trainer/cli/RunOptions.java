@@ -1,5 +1,6 @@
 package jlora.trainer.cli;
 
+import jlora.trainer.config.LogFormat;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.config.RunConfig;
 
@@ -42,6 +43,11 @@ final class RunOptions {
         }
         words.addAll(overrides);
         return RunConfig.load(file, words);
+    }
+
+    /** How errors of this command are told, whether or not its configuration can be loaded. */
+    LogFormat logFormat() {
+        return RunConfig.logFormat(file, overrides);
     }
 
     RunConfig load(Purpose purpose) {

@@ -1,8 +1,8 @@
 package jlora.trainer.cli;
 
 import jlora.runtime.StopRequest;
+import jlora.trainer.metrics.RunEvent;
 
-import java.io.PrintStream;
 import java.lang.reflect.Proxy;
 import java.util.Map;
 import java.util.TreeMap;
@@ -17,13 +17,16 @@ final class Signals {
     private static final Map<String, Integer> NUMBERS =
             new TreeMap<>(Map.of("TERM", 15, "INT", 2, "USR1", 10));
 
-    private static final AtomicReference<StopRequest> RUN = new AtomicReference<>();
+    /** Who hears of signals, and where it is told. */
+    private record Run(StopRequest stop, ErrorLog log) {}
+
+    private static final AtomicReference<Run> RUN = new AtomicReference<>();
 
     private Signals() {}
 
     /** Listens from now on; to be called before anything that takes time. */
-    static void listen(PrintStream err) {
-        NUMBERS.keySet().forEach(name -> handle(name, () -> received(name, err)));
+    static void listen() {
+        NUMBERS.keySet().forEach(name -> handle(name, () -> received(name)));
     }
 
     /**
@@ -53,9 +56,10 @@ final class Signals {
     }
 
     /** Signals ask this run to end, until what is returned is closed. */
-    static Listening whileRunning(StopRequest stop) {
-        RUN.set(stop);
-        return () -> RUN.compareAndSet(stop, null);
+    static Listening whileRunning(StopRequest stop, ErrorLog log) {
+        Run run = new Run(stop, log);
+        RUN.set(run);
+        return () -> RUN.compareAndSet(run, null);
     }
 
     /** A run that signals go to. */
@@ -64,17 +68,18 @@ final class Signals {
         void close();
     }
 
-    private static void received(String name, PrintStream err) {
-        StopRequest run = RUN.get();
-        if (run == null || run.asked()) {
+    private static void received(String name) {
+        Run run = RUN.get();
+        if (run == null || run.stop.asked()) {
             Runtime.getRuntime().halt(128 + NUMBERS.get(name));
         }
-        run.ask("SIG" + name);
-        err.println(
-                "jlora: SIG"
-                        + name
+        String signal = "SIG" + name;
+        run.stop.ask(signal);
+        String sentence =
+                signal
                         + ": ending with a checkpoint after what is running; once more to end at"
-                        + " once");
-        err.flush();
+                        + " once";
+        run.log.say(
+                new RunEvent(RunEvent.Level.NOTICE, "signal", sentence, Map.of("signal", signal)));
     }
 }

@@ -22,10 +22,11 @@ final class TrainCommand implements Runnable {
     @Override
     public void run() {
         StopRequest stop = new StopRequest();
-        try (var _ = Signals.whileRunning(stop)) {
+        ErrorLog errors = new ErrorLog(spec.commandLine().getErr(), run.logFormat());
+        try (var _ = Signals.whileRunning(stop, errors)) {
             new TrainRun(run.load(Purpose.TRAIN), spec.commandLine().getOut())
                     .stopBy(stop)
-                    .onHang(new Hang(System.err))
+                    .onHang(new Hang(errors))
                     .run();
         }
     }

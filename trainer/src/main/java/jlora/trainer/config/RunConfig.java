@@ -62,6 +62,14 @@ public record RunConfig(
         return ConfigLoader.load(file, overrides, Path.of("").toAbsolutePath());
     }
 
+    /**
+     * How to tell that a configuration is wrong: log_format as far as it can be made out from what
+     * need not be a valid configuration. Nothing is thrown.
+     */
+    public static LogFormat logFormat(Optional<Path> file, List<String> words) {
+        return RequestedLogFormat.of(file, words);
+    }
+
     /** The configuration that consists of defaults alone. */
     public static RunConfig defaults() {
         return load(Optional.empty(), List.of());

@@ -3,6 +3,7 @@ package jlora.trainer.job;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.trainer.checkpoint.CheckpointFolder;
+import jlora.trainer.metrics.tensorboard.TensorBoardReport;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -132,6 +133,7 @@ public final class OutputFolder implements AutoCloseable {
         for (String name : OWN) {
             Files.deleteIfExists(path.resolve(name));
         }
+        TensorBoardReport.delete(path);
         try (Stream<Path> files = Files.list(path)) {
             // Shards of an earlier full model would be read beside the new one.
             for (Path shard :

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import jlora.runtime.io.Json;
 import jlora.runtime.model.Model;
+import jlora.trainer.metrics.RunEvent;
 import jlora.trainer.report.MemoryItem;
 
 import java.util.Locale;
@@ -69,6 +70,15 @@ public final class PlanTable {
                                             / plan.flopsPerStep())));
         }
         return out.toString();
+    }
+
+    /** The plan as something that a run tells. */
+    public RunEvent event() {
+        RunEvent event = RunEvent.info("plan", text().stripTrailing());
+        for (var field : json().properties()) {
+            event = event.with(field.getKey(), field.getValue());
+        }
+        return event;
     }
 
     private static void line(StringBuilder out, String format, Object... values) {

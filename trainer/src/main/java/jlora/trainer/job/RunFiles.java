@@ -2,6 +2,7 @@ package jlora.trainer.job;
 
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.Resources;
 import jlora.runtime.io.AtomicFile;
 import jlora.runtime.io.Json;
 import jlora.trainer.checkpoint.CheckpointFolder;
@@ -11,7 +12,9 @@ import jlora.trainer.metrics.EvalMetrics;
 import jlora.trainer.metrics.LoggedSteps;
 import jlora.trainer.metrics.MetricsHistory;
 import jlora.trainer.metrics.MetricsReader;
+import jlora.trainer.metrics.MetricsReport;
 import jlora.trainer.metrics.MetricsWriter;
+import jlora.trainer.metrics.ReportTargets;
 import jlora.trainer.metrics.RunStart;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
@@ -21,14 +24,15 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * The records that a run writes as it goes: config.yaml, metrics.jsonl, trainer_state.json. They
- * come with its first finished step, so that a run that fails in it leaves nothing, and does not
- * take an earlier run's place. A resumed run has steps behind it: its records go on from those of
- * the checkpoint, and what was logged after it is taken back.
+ * The records that a run writes as it goes: config.yaml, metrics.jsonl, trainer_state.json and the
+ * reports that report_to names. They come with its first finished step, so that a run that fails in
+ * it leaves nothing, and does not take an earlier run's place. A resumed run has steps behind it:
+ * its records go on from those of the checkpoint, and what was logged after it is taken back.
  */
 final class RunFiles implements StepListener, AutoCloseable {
     /** The records as they are at one step, for a checkpoint. */
@@ -40,6 +44,7 @@ final class RunFiles implements StepListener, AutoCloseable {
     private final MetricsHistory history = new MetricsHistory();
     private RunStart start;
     private MetricsWriter metrics;
+    private List<MetricsReport> reports = List.of();
     private TrainerStateWriter state;
     private LoggedSteps files;
 
@@ -102,7 +107,10 @@ final class RunFiles implements StepListener, AutoCloseable {
                     MetricsReader.replay(point.metrics(), history);
                     MetricsReader.replay(point.metrics(), state);
                 });
-        files = new LoggedSteps(List.of(metrics, state, history), log);
+        reports = ReportTargets.open(config.output().reportTo(), folder.path());
+        List<StepListener> targets = new ArrayList<>(List.of(metrics, state, history));
+        targets.addAll(reports);
+        files = new LoggedSteps(targets, log);
         files.started(from);
     }
 
@@ -130,8 +138,11 @@ final class RunFiles implements StepListener, AutoCloseable {
 
     @Override
     public void close() {
+        Resources owned = new Resources();
+        reports.forEach(owned::own);
         if (metrics != null) {
-            metrics.close();
+            owned.own(metrics);
         }
+        owned.close();
     }
 }

@@ -15,11 +15,11 @@ import jlora.trainer.loop.BestModel;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.loop.Watchdog;
-import jlora.trainer.metrics.ConsoleProgress;
-import jlora.trainer.metrics.EvalMetrics;
 import jlora.trainer.metrics.MetricsHistory;
-import jlora.trainer.metrics.RunStart;
-import jlora.trainer.metrics.StepListener;
+import jlora.trainer.metrics.RunEvent;
+import jlora.trainer.metrics.RunLog;
+import jlora.trainer.metrics.RunPhase;
+import jlora.trainer.metrics.StepListeners;
 import jlora.trainer.metrics.StepMetrics;
 import jlora.trainer.report.ReportData;
 import jlora.trainer.report.ReportPage;
@@ -44,7 +44,7 @@ public final class TrainRun {
     }
 
     private final RunConfig given;
-    private final PrintWriter out;
+    private final RunLog log;
     private StopRequest stop = new StopRequest();
     private Consumer<String> hang = _ -> {};
     private Around before = (backend, model) -> {};
@@ -52,7 +52,7 @@ public final class TrainRun {
 
     public TrainRun(RunConfig config, PrintWriter out) {
         this.given = config;
-        this.out = out;
+        this.log = RunLog.of(config.output().logFormat(), out);
     }
 
     public TrainRun before(Around action) {
@@ -91,14 +91,22 @@ public final class TrainRun {
         given.require(Purpose.TRAIN);
         Path path = given.output().outputDir().orElseThrow();
         try (OutputFolder folder = OutputFolder.open(path, existing())) {
+            watch(folder);
+        }
+    }
+
+    private void watch(OutputFolder folder) {
+        try (RunWatch watch = RunWatch.open(given, log)) {
+            stop.onCheck(watch.status()::heartbeat);
             Optional<ResumePoint> resumed =
-                    ResumePoint.find(given.save().resumeFromCheckpoint(), path, this::note);
-            try (Backend backend = Backends.open(given, this::note)) {
-                out.println(backend.describe());
+                    ResumePoint.find(given.save().resumeFromCheckpoint(), folder.path(), log::note);
+            resumed.ifPresent(point -> watch.resumed(point, folder.path()));
+            try (Backend backend = Backends.open(given, log::note)) {
+                watch.opened(backend);
                 Device device = Backends.device(given, backend);
                 int threads = Backends.threads(given);
                 try (TrainJob job = new TrainJob(given, device, threads, stop)) {
-                    run(job, backend, folder, resumed);
+                    run(job, backend, folder, resumed, watch);
                 }
             }
         }
@@ -113,50 +121,53 @@ public final class TrainRun {
                 : OutputFolder.Existing.REFUSE;
     }
 
-    private void note(String note) {
-        out.println("note: " + note);
-    }
-
     private void run(
-            TrainJob job, Backend backend, OutputFolder folder, Optional<ResumePoint> resumed) {
-        given.notes().forEach(this::note);
-        job.data().notes().forEach(out::println);
-        job.model().notes().forEach(this::note);
-        out.print(new PlanTable(job.model().model(), job.plan(), job.device()).text());
-        out.flush();
+            TrainJob job,
+            Backend backend,
+            OutputFolder folder,
+            Optional<ResumePoint> resumed,
+            RunWatch watch) {
+        watch.status().phase(RunPhase.LOADING);
+        given.notes().forEach(log::note);
+        job.data().notes().forEach(line -> log.say(RunEvent.info("data", line)));
+        job.model().notes().forEach(log::note);
+        log.say(new PlanTable(job.model().model(), job.plan(), job.device()).event());
         job.requireFit();
         Memo<RunIdentity> identity = new Memo<>(() -> identity(job, backend));
         resumed.ifPresent(
-                point -> point.requireSame(job.model().config(), identity.get(), this::note));
+                point -> point.requireSame(job.model().config(), identity.get(), log::note));
         job.load(backend);
         resumed.ifPresent(
                 point -> {
                     point.restore(backend, job.copy());
-                    note(
+                    log.note(
                             "going on after step "
                                     + point.state().progress().step()
                                     + " from "
                                     + point.checkpoint().path());
                 });
+        watch.loaded(job, backend);
         before.accept(backend, job.model());
 
         long start = System.nanoTime();
         RunFiles files = new RunFiles(folder, job.model().config(), resumed);
         try (files) {
-            train(job, files, folder.path(), resumed, identity);
+            train(job, files, folder.path(), resumed, identity, watch);
         }
+        watch.status().phase(RunPhase.SAVING);
         double seconds = (System.nanoTime() - start) / 1e9;
         Path path = folder.path();
         job.save(path);
         report(job, backend, files.history(), seconds, path);
         after.accept(backend, job.model());
-        out.printf(
-                Locale.ROOT,
-                "%s in %s, report in %s%n",
-                job.model().lora().isPresent() ? "Adapter" : "Model",
-                path,
-                path.resolve("report.html"));
-        out.flush();
+        Path page = path.resolve("report.html");
+        String kind = job.model().lora().isPresent() ? "Adapter" : "Model";
+        log.say(
+                RunEvent.info("end", kind + " in " + path + ", report in " + page)
+                        .with("path", path)
+                        .with("report", page)
+                        .with("steps", job.totalSteps())
+                        .with("seconds", seconds));
     }
 
     private void train(
@@ -164,7 +175,8 @@ public final class TrainRun {
             RunFiles files,
             Path folder,
             Optional<ResumePoint> resumed,
-            Memo<RunIdentity> identity) {
+            Memo<RunIdentity> identity,
+            RunWatch watch) {
         Optional<Progress> done = resumed.map(point -> point.state().progress());
         SaveConfig save = job.model().config().save();
         BestModel best =
@@ -175,12 +187,12 @@ public final class TrainRun {
                                 .orElse(OptionalInt.empty()),
                         save.earlyStoppingThreshold(),
                         done.orElse(Progress.START).best());
-        try (Watchdog watchdog = watchdog();
+        try (Watchdog watchdog = watchdog(watch);
                 RunCheckpoints checkpoints =
-                        new RunCheckpoints(job, files, folder, done, identity, saved -> {})) {
+                        new RunCheckpoints(job, files, folder, done, identity, watch::saved)) {
             TrainLoop.End end =
                     job.train(
-                            new Both(files, ConsoleProgress.onStandardOutput()),
+                            StepListeners.of(files, log, watch.status()),
                             new TrainLoop.Surroundings(
                                     done.orElse(Progress.START),
                                     best,
@@ -191,7 +203,7 @@ public final class TrainRun {
             switch (end) {
                 case DONE -> {}
                 case EARLY ->
-                        note(
+                        log.note(
                                 "ended early: the last "
                                         + best.state().worse()
                                         + " evaluations were no better than that after step "
@@ -226,15 +238,16 @@ public final class TrainRun {
         ResumePoint.find(
                         Optional.of(new ResumeFrom.Folder(folder.resolve("checkpoint-" + step))),
                         folder,
-                        this::note)
+                        log::note)
                 .orElseThrow()
                 .restore(job.session().backend(), job.copy());
-        note("the best evaluation was after step " + step + ": its state is written");
+        log.note("the best evaluation was after step " + step + ": its state is written");
     }
 
-    private Watchdog watchdog() {
+    private Watchdog watchdog(RunWatch watch) {
         double seconds = given.job().stepTimeout();
-        return new Watchdog(Duration.ofMillis((long) (seconds * 1000)), hang);
+        return new Watchdog(
+                Duration.ofMillis((long) (seconds * 1000)), hang, watch.status()::heartbeat);
     }
 
     private RunIdentity identity(TrainJob job, Backend backend) {
@@ -296,33 +309,6 @@ public final class TrainRun {
                 value = maker.get();
             }
             return value;
-        }
-    }
-
-    /** Files get one line per logging_steps, the terminal every step. */
-    private record Both(StepListener files, StepListener terminal) implements StepListener {
-        @Override
-        public void started(RunStart start) {
-            files.started(start);
-            terminal.started(start);
-        }
-
-        @Override
-        public void step(StepMetrics metrics) {
-            files.step(metrics);
-            terminal.step(metrics);
-        }
-
-        @Override
-        public void evaluated(EvalMetrics metrics) {
-            files.evaluated(metrics);
-            terminal.evaluated(metrics);
-        }
-
-        @Override
-        public void finished() {
-            terminal.finished();
-            files.finished();
         }
     }
 }

@@ -7,6 +7,7 @@ import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.data.DataPosition;
 import jlora.trainer.data.StepBatches;
 import jlora.trainer.metrics.EvalMetrics;
+import jlora.trainer.metrics.RunPhase;
 import jlora.trainer.metrics.RunStart;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.metrics.StepMetrics;
@@ -262,6 +263,7 @@ public final class TrainLoop {
      */
     private Progress evaluate(Progress at, boolean due) {
         long start = System.nanoTime();
+        listener.phase(RunPhase.EVALUATING);
         Optional<Evaluator.Result> result =
                 guarded(
                         at.step(),
@@ -279,6 +281,7 @@ public final class TrainLoop {
                         result.get().loss(),
                         result.get().tokens(),
                         (System.nanoTime() - start) / 1e9));
+        listener.phase(RunPhase.TRAINING);
         boolean best = around.best.accept(at.step(), result.get());
         Progress done = at.evaluated(false);
         if (due || best && around.checkpoints.wantsBest()) {

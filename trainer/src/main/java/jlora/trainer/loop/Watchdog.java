@@ -16,6 +16,7 @@ public final class Watchdog implements AutoCloseable {
 
     private final long nanos;
     private final Consumer<String> bite;
+    private final Runnable heard;
     private volatile Beat beat;
     private final Thread thread;
 
@@ -24,6 +25,14 @@ public final class Watchdog implements AutoCloseable {
      * @param bite hears what hangs, in words, once
      */
     public Watchdog(Duration timeout, Consumer<String> bite) {
+        this(timeout, bite, () -> {});
+    }
+
+    /**
+     * @param heard hears every beat, whether or not anything is watched
+     */
+    public Watchdog(Duration timeout, Consumer<String> bite, Runnable heard) {
+        this.heard = heard;
         this.nanos = timeout.toNanos();
         this.bite = bite;
         this.thread =
@@ -35,6 +44,7 @@ public final class Watchdog implements AutoCloseable {
     /** Work begins, in time. */
     public void beat(String work) {
         beat = new Beat(work, System.nanoTime());
+        heard.run();
     }
 
     /** Nothing is watched until the next beat. */

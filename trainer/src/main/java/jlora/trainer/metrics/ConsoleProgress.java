@@ -99,12 +99,21 @@ public final class ConsoleProgress implements StepListener {
 
     /** Prints a line of other text without tearing the bar. */
     public void println(String text) {
+        aside(() -> out.println(text));
+    }
+
+    /**
+     * Lets something else print whole lines to the same terminal, which stand above the bar then.
+     */
+    void aside(Runnable print) {
+        boolean wasDrawn = drawn;
         if (drawn) {
             out.print(ERASE_LINE);
+            out.flush();
             drawn = false;
         }
-        out.println(text);
-        if (interactive && last != null) {
+        print.run();
+        if (wasDrawn) {
             draw();
         }
         out.flush();

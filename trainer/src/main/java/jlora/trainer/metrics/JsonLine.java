@@ -2,6 +2,7 @@ package jlora.trainer.metrics;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.databind.JsonNode;
 
 import java.io.IOException;
 import java.io.StringWriter;
@@ -48,6 +49,23 @@ final class JsonLine {
 
     JsonLine put(String name, String value) {
         return write(() -> json.writeStringField(name, value));
+    }
+
+    /** A value by its own kind; what JSON has no kind for is written as its text. */
+    JsonLine put(String name, Object value) {
+        return switch (value) {
+            case Long n -> put(name, n.longValue());
+            case Integer n -> put(name, n.longValue());
+            case Double n -> put(name, n.doubleValue());
+            case Boolean b -> put(name, b.booleanValue());
+            case JsonNode node ->
+                    write(
+                            () -> {
+                                json.writeFieldName(name);
+                                json.writeRawValue(node.toString());
+                            });
+            default -> put(name, value.toString());
+        };
     }
 
     JsonLine putNull(String name) {

@@ -37,6 +37,22 @@ public final class MetricsReader {
         }
     }
 
+    /**
+     * The last step that a file has a line of, though its end may be torn; 0 where there is none.
+     */
+    public static long lastStep(Path file) {
+        long last = 0;
+        try (BufferedReader lines = Files.newBufferedReader(file, StandardCharsets.UTF_8)) {
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                ObjectNode json = Json.parseObject("", 1, line.getBytes(StandardCharsets.UTF_8));
+                last = Math.max(last, json.path("step").longValue());
+            }
+        } catch (IOException | JloraException _) {
+            return last; // there is no such file, or this was its last whole line
+        }
+        return last;
+    }
+
     /** A step as a line of {@code metrics.jsonl} has it. */
     public static StepMetrics step(JsonNode json) {
         return new StepMetrics(

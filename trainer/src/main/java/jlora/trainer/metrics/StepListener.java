@@ -7,6 +7,11 @@ package jlora.trainer.metrics;
 public interface StepListener {
     void started(RunStart start);
 
+    /**
+     * The loop turns to something else than it did: to an evaluation, to saving, back to training.
+     */
+    default void phase(RunPhase phase) {}
+
     /** A step is done. The loop reports every step; {@link LoggedSteps} thins them out. */
     void step(StepMetrics metrics);
 

@@ -4,6 +4,7 @@ import jlora.runtime.JloraException;
 import jlora.runtime.StopRequest;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Sampler;
+import jlora.trainer.config.LogFormat;
 import jlora.trainer.config.Purpose;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.data.Tokenizer;
@@ -48,6 +49,11 @@ public final class Quickstart {
         this.config = RunConfig.load(Optional.of(file), words);
         this.out = out;
         config.require(Purpose.TRAIN);
+        if (config.output().logFormat() != LogFormat.TEXT) {
+            throw JloraException.usage(
+                    "quickstart shows a person what training does, in text alone; use train for"
+                            + " log_format json.");
+        }
         this.cards = Cards.read(config.data().evalDatasets().getFirst().path());
     }
 

@@ -4,8 +4,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
+import jlora.runtime.io.Json;
+import jlora.trainer.config.LogFormat;
 
 import org.junit.jupiter.api.Test;
 
@@ -68,6 +74,29 @@ class MainTest {
         assertTrue(outcome.err.contains("\tat jlora.trainer.cli.MainTest"), outcome.err);
         assertTrue(outcome.err.contains("please report it"), outcome.err);
         assertTrue(outcome.err.contains(VersionInfo.line()), outcome.err);
+    }
+
+    @Test
+    void asJsonABugIsOneLineWithItsTrace() {
+        StringWriter err = new StringWriter();
+        Failures failures = new Failures(new PrintWriter(err), false).in(LogFormat.JSON);
+        assertEquals(70, failures.report(new IllegalStateException("lost")));
+        assertEquals(1, err.toString().lines().count(), err.toString());
+        ObjectNode line = Json.parseObject("err", 1, err.toString().getBytes(UTF_8));
+        assertEquals(70, line.get("exit_code").intValue());
+        assertTrue(line.get("stack_trace").textValue().contains("\n\tat jlora.trainer.cli"));
+        assertEquals(VersionInfo.line(), line.get("version").textValue());
+    }
+
+    @Test
+    void asJsonAPreemptedRunIsNoError() {
+        StringWriter err = new StringWriter();
+        Failures failures = new Failures(new PrintWriter(err), false).in(LogFormat.JSON);
+        assertEquals(75, failures.report(new JloraException(ExitCode.PREEMPTED, "Stopped.")));
+        ObjectNode line = Json.parseObject("err", 1, err.toString().getBytes(UTF_8));
+        assertEquals("preempted", line.get("event").textValue());
+        assertEquals("notice", line.get("level").textValue());
+        assertEquals(75, line.get("exit_code").intValue());
     }
 
     @Test
