@@ -42,6 +42,7 @@ public final class ParameterSet {
     private final Map<Parameter, Tensor> masters = new LinkedHashMap<>();
     private final List<Group> groups = new ArrayList<>();
     private final List<Storage> storages;
+    private final Tensor gradient;
     private final long elements;
 
     public ParameterSet(List<Parameter> trained) {
@@ -58,6 +59,7 @@ public final class ParameterSet {
         Storage m = new Storage("adam.m", Storage.Role.OPTIMIZER, bytes);
         Storage v = new Storage("adam.v", Storage.Role.OPTIMIZER, bytes);
         this.storages = List.of(master, gradient, m, v);
+        this.gradient = flat("gradients", gradient, 0, elements);
 
         long offset = 0;
         long groupStart = 0;
@@ -116,6 +118,11 @@ public final class ParameterSet {
     /** For {@link jlora.runtime.plan.Trace#training}: each trained value with its gradient. */
     public Map<Tensor, Tensor> gradients() {
         return gradients;
+    }
+
+    /** All gradients, f32 [1,P]. */
+    public Tensor gradient() {
+        return gradient;
     }
 
     /** The f32 truth of a parameter, in its own shape. */

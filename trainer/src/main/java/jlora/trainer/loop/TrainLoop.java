@@ -82,6 +82,7 @@ public final class TrainLoop {
     private final Surroundings around;
     private long collectedAt = Long.MIN_VALUE;
     private long tokens;
+    private boolean stopAgreed;
 
     public TrainLoop(
             TrainEngine engine,
@@ -145,7 +146,7 @@ public final class TrainLoop {
         }
         Optional<Launched> running = Optional.empty();
         while (at.step() < settings.totalSteps && !around.best.exhausted()) {
-            if (around.stop.asked()) {
+            if (stopping()) {
                 running.ifPresent(this::collect);
                 return stop(at);
             }
@@ -172,6 +173,11 @@ public final class TrainLoop {
         return at.evaluationDue()
                 ? stop(at)
                 : at.step() < settings.totalSteps ? End.EARLY : End.DONE;
+    }
+
+    /** Workers end after the same step: that whose results say that one of them was asked to. */
+    private boolean stopping() {
+        return engine.shares() ? stopAgreed : around.stop.asked();
     }
 
     private End stop(Progress at) {
@@ -221,6 +227,7 @@ public final class TrainLoop {
                             + result.gradNorm()
                             + "; lower learning_rate, or look for broken rows in the data.");
         }
+        stopAgreed |= result.stop();
         long now = System.nanoTime();
         double seconds = (now - Math.max(launched.start, collectedAt)) / 1e9;
         collectedAt = now;
@@ -268,6 +275,7 @@ public final class TrainLoop {
                                         .orElseThrow()
                                         .run(around.stop::asked, around.watchdog::beat));
         if (result.isEmpty()) {
+            stopAgreed = true;
             return at.evaluated(true, at.best());
         }
         listener.evaluated(

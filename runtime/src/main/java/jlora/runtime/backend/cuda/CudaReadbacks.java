@@ -15,8 +15,8 @@ import java.util.Deque;
 
 /** Results that the device writes to pinned memory while Java goes on. */
 final class CudaReadbacks implements AutoCloseable {
-    /** What a loss or the gradient norms of many adapters take. */
-    private static final long SLOT_BYTES = 4096;
+    /** The losses of a step's micro-batches on all workers take the most. */
+    private static final long SLOT_BYTES = 64L << 10;
 
     private record Slot(PinnedBuffer memory, CudaEvent there) {}
 
