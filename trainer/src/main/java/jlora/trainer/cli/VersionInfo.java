@@ -1,16 +1,11 @@
 package jlora.trainer.cli;
 
-import picocli.CommandLine.IVersionProvider;
+import jlora.trainer.job.JloraVersion;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.util.Properties;
+import picocli.CommandLine.IVersionProvider;
 
 /** What {@code --version} prints: jlora's version, and the Java and processor it runs on. */
 final class VersionInfo implements IVersionProvider {
-    private static final String RESOURCE = "version.properties";
-
     @Override
     public String[] getVersion() {
         return new String[] {line()};
@@ -19,19 +14,9 @@ final class VersionInfo implements IVersionProvider {
     static String line() {
         return "jlora %s (Java %s, %s %s)"
                 .formatted(
-                        version(),
+                        JloraVersion.number(),
                         System.getProperty("java.version"),
                         System.getProperty("os.name"),
                         System.getProperty("os.arch"));
-    }
-
-    private static String version() {
-        Properties properties = new Properties();
-        try (InputStream in = VersionInfo.class.getResourceAsStream(RESOURCE)) {
-            properties.load(in);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return properties.getProperty("version");
     }
 }

@@ -11,6 +11,7 @@ import jlora.trainer.config.Purpose;
 import jlora.trainer.config.ResumeFrom;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.config.SaveConfig;
+import jlora.trainer.launch.Ranks;
 import jlora.trainer.loop.BestModel;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.loop.TrainLoop;
@@ -88,17 +89,33 @@ public final class TrainRun {
      *     go on from a checkpoint
      */
     public void run() {
-        given.require(Purpose.TRAIN);
+        Ranks ranks = Ranks.ofThisProcess();
+        try {
+            given.require(Purpose.TRAIN);
+            if (ranks.first()) {
+                lead(ranks);
+            } else {
+                new FollowerRun(given, ranks, stop, hang).run();
+            }
+        } catch (JloraException e) {
+            throw ranks.named(e);
+        }
+    }
+
+    private void lead(Ranks ranks) {
         Path path = given.output().outputDir().orElseThrow();
         try (OutputFolder folder = OutputFolder.open(path, existing())) {
             Optional<ResumePoint> resumed =
                     ResumePoint.find(given.save().resumeFromCheckpoint(), path, this::note);
-            try (Backend backend = Backends.open(given, this::note)) {
+            try (Backend backend = Backends.open(given, ranks, this::note);
+                    WorkerGroup workers = WorkerGroup.join(given, ranks, backend)) {
                 out.println(backend.describe());
+                workers.describe().ifPresent(out::println);
                 Device device = Backends.device(given, backend);
                 int threads = Backends.threads(given);
-                try (TrainJob job = new TrainJob(given, device, threads, stop)) {
-                    run(job, backend, folder, resumed);
+                try (TrainJob job =
+                        new TrainJob(given, device, threads, stop, workers.collective())) {
+                    run(job, backend, workers, folder, resumed);
                 }
             }
         }
@@ -118,16 +135,21 @@ public final class TrainRun {
     }
 
     private void run(
-            TrainJob job, Backend backend, OutputFolder folder, Optional<ResumePoint> resumed) {
+            TrainJob job,
+            Backend backend,
+            WorkerGroup workers,
+            OutputFolder folder,
+            Optional<ResumePoint> resumed) {
         given.notes().forEach(this::note);
         job.data().notes().forEach(out::println);
         job.model().notes().forEach(this::note);
         out.print(new PlanTable(job.model().model(), job.plan(), job.device()).text());
         out.flush();
         job.requireFit();
-        Memo<RunIdentity> identity = new Memo<>(() -> identity(job, backend));
+        Memo<RunIdentity> identity = new Memo<>(() -> workers.identity(job, backend));
         resumed.ifPresent(
                 point -> point.requireSame(job.model().config(), identity.get(), this::note));
+        workers.requireSameRun(job, backend, resumed);
         job.load(backend);
         resumed.ifPresent(
                 point -> {
@@ -143,12 +165,13 @@ public final class TrainRun {
         long start = System.nanoTime();
         RunFiles files = new RunFiles(folder, job.model().config(), resumed);
         try (files) {
-            train(job, files, folder.path(), resumed, identity);
+            train(job, workers, files, folder.path(), resumed, identity);
         }
         double seconds = (System.nanoTime() - start) / 1e9;
         Path path = folder.path();
         job.save(path);
         report(job, backend, files.history(), seconds, path);
+        workers.finish();
         after.accept(backend, job.model());
         out.printf(
                 Locale.ROOT,
@@ -161,21 +184,15 @@ public final class TrainRun {
 
     private void train(
             TrainJob job,
+            WorkerGroup workers,
             RunFiles files,
             Path folder,
             Optional<ResumePoint> resumed,
             Memo<RunIdentity> identity) {
         Optional<Progress> done = resumed.map(point -> point.state().progress());
         SaveConfig save = job.model().config().save();
-        BestModel best =
-                new BestModel(
-                        save.comparesPerplexity(),
-                        save.earlyStoppingPatience()
-                                .map(OptionalInt::of)
-                                .orElse(OptionalInt.empty()),
-                        save.earlyStoppingThreshold(),
-                        done.orElse(Progress.START).best());
-        try (Watchdog watchdog = watchdog();
+        BestModel best = best(save, done.orElse(Progress.START));
+        try (Watchdog watchdog = watchdog(given, hang);
                 RunCheckpoints checkpoints =
                         new RunCheckpoints(job, files, folder, done, identity, saved -> {})) {
             TrainLoop.End end =
@@ -196,7 +213,10 @@ public final class TrainRun {
                                         + best.state().worse()
                                         + " evaluations were no better than that after step "
                                         + best.state().step());
-                case SAVED, UNSAVED -> throw stopped(end, folder);
+                case SAVED, UNSAVED -> {
+                    workers.finish();
+                    throw stopped(end, folder);
+                }
             }
             if (save.loadBestModelAtEnd() && best.state().known()) {
                 loadBest(job, folder, best.state().step());
@@ -205,7 +225,7 @@ public final class TrainRun {
     }
 
     private JloraException stopped(TrainLoop.End end, Path folder) {
-        String signal = stop.reason().orElseThrow();
+        String signal = reason(stop);
         if (end == TrainLoop.End.SAVED) {
             return new JloraException(
                     ExitCode.PREEMPTED,
@@ -232,18 +252,23 @@ public final class TrainRun {
         note("the best evaluation was after step " + step + ": its state is written");
     }
 
-    private Watchdog watchdog() {
-        double seconds = given.job().stepTimeout();
+    static Watchdog watchdog(RunConfig config, Consumer<String> hang) {
+        double seconds = config.job().stepTimeout();
         return new Watchdog(Duration.ofMillis((long) (seconds * 1000)), hang);
     }
 
-    private RunIdentity identity(TrainJob job, Backend backend) {
-        return new RunIdentity(
-                job.model().fingerprint(),
-                job.data().fingerprint(),
-                job.model().model().weights().dtype().torchName(),
-                1,
-                backend.describe());
+    /** Judges the evaluations of a run that has come so far. */
+    static BestModel best(SaveConfig save, Progress done) {
+        return new BestModel(
+                save.comparesPerplexity(),
+                save.earlyStoppingPatience().map(OptionalInt::of).orElse(OptionalInt.empty()),
+                save.earlyStoppingThreshold(),
+                done.best());
+    }
+
+    /** What asked this worker to end, or another one of its run. */
+    static String reason(StopRequest stop) {
+        return stop.reason().orElse("another worker was asked to end");
     }
 
     private static void report(

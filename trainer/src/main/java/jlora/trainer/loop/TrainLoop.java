@@ -82,7 +82,7 @@ public final class TrainLoop {
     private final Surroundings around;
     private long collectedAt = Long.MIN_VALUE;
     private long tokens;
-    private boolean stopAgreed;
+    private long stopAfter = Long.MAX_VALUE;
 
     public TrainLoop(
             TrainEngine engine,
@@ -146,7 +146,7 @@ public final class TrainLoop {
         }
         Optional<Launched> running = Optional.empty();
         while (at.step() < settings.totalSteps && !around.best.exhausted()) {
-            if (stopping()) {
+            if (stopping(at)) {
                 running.ifPresent(this::collect);
                 return stop(at);
             }
@@ -175,9 +175,13 @@ public final class TrainLoop {
                 : at.step() < settings.totalSteps ? End.EARLY : End.DONE;
     }
 
-    /** Workers end after the same step: that whose results say that one of them was asked to. */
-    private boolean stopping() {
-        return engine.shares() ? stopAgreed : around.stop.asked();
+    /**
+     * Workers end after the same step, the first whose results say that one of them was asked to:
+     * or the one after it on a device that has then begun that, on whichever worker happens to know
+     * the results already.
+     */
+    private boolean stopping(Progress at) {
+        return engine.shares() ? at.step() >= stopAfter : around.stop.asked();
     }
 
     private End stop(Progress at) {
@@ -227,7 +231,9 @@ public final class TrainLoop {
                             + result.gradNorm()
                             + "; lower learning_rate, or look for broken rows in the data.");
         }
-        stopAgreed |= result.stop();
+        if (result.stop()) {
+            stopAfter = Math.min(stopAfter, launched.done + (engine.asynchronous() ? 1 : 0));
+        }
         long now = System.nanoTime();
         double seconds = (now - Math.max(launched.start, collectedAt)) / 1e9;
         collectedAt = now;
@@ -275,7 +281,7 @@ public final class TrainLoop {
                                         .orElseThrow()
                                         .run(around.stop::asked, around.watchdog::beat));
         if (result.isEmpty()) {
-            stopAgreed = true;
+            stopAfter = at.step();
             return at.evaluated(true, at.best());
         }
         listener.evaluated(
