@@ -6,7 +6,12 @@ import jlora.runtime.tensor.Tensor;
  * This process's place among ranks that train together. All ranks call the same operations in the
  * same order with tensors of the same shapes, which lie in the memory of the backend that the
  * collective belongs to; results are the same bits on all ranks, and in every run with as many
- * ranks. An operation is part of the device's work, in order with the kernels around it.
+ * ranks. An operation is part of the device's work, in order with the kernels around it; all calls
+ * come from the thread that opened the backend.
+ *
+ * <p>A rank that is lost, or does not come to an operation within the timeout that the collective
+ * was opened with, is a {@link jlora.runtime.JloraException} with exit code 7 ({@link
+ * jlora.runtime.ExitCode#HANG}) on the others; after it nothing but {@link #close} may be called.
  */
 public interface Collective extends AutoCloseable {
     /** From 0. */
@@ -32,6 +37,14 @@ public interface Collective extends AutoCloseable {
      */
     void gather(Tensor whole, Tensor part);
 
+    /**
+     * Waits until all ranks have come to their orderly end; the last operation. Without it {@link
+     * #close} leaves the others behind, as a rank that fails must: they wait for it no longer than
+     * their timeout.
+     */
+    void finish();
+
+    /** Twice is fine. */
     @Override
     void close();
 }

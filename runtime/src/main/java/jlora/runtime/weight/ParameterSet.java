@@ -45,6 +45,7 @@ public final class ParameterSet {
     private final List<Group> groups = new ArrayList<>();
     private final List<Storage> storages;
     private final Tensor updates;
+    private final Tensor gradient;
     private final long elements;
 
     public ParameterSet(List<Parameter> trained) {
@@ -63,6 +64,7 @@ public final class ParameterSet {
         long adapters = parameters.stream().mapToInt(Parameter::adapter).distinct().count();
         this.updates = Tensor.dense("adam.updates", Storage.Role.OPTIMIZER, DType.F32, adapters, 1);
         this.storages = List.of(master, gradient, m, v, updates.storage());
+        this.gradient = flat("gradients", gradient, 0, elements);
 
         long offset = 0;
         long groupStart = 0;
@@ -127,6 +129,11 @@ public final class ParameterSet {
     /** For {@link jlora.runtime.plan.Trace#training}: each trained value with its gradient. */
     public Map<Tensor, Tensor> gradients() {
         return gradients;
+    }
+
+    /** All gradients, f32 [1,P]. */
+    public Tensor gradient() {
+        return gradient;
     }
 
     /** The f32 truth of a parameter, in its own shape. */

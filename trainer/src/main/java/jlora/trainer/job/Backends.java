@@ -13,8 +13,10 @@ import jlora.runtime.backend.cuda.CudaBackend;
 import jlora.trainer.config.ByteSize;
 import jlora.trainer.config.ModelConfig;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.launch.Ranks;
 
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.Consumer;
 
 /**
@@ -35,11 +37,27 @@ public final class Backends {
      *     what keeps a GPU from its best
      */
     public static Backend open(RunConfig config, Consumer<String> note) {
+        return open(config, Ranks.of(Map.of()), note);
+    }
+
+    /**
+     * The device of one of several workers: each takes the GPU of its number on its machine.
+     *
+     * @param note as above
+     */
+    public static Backend open(RunConfig config, Ranks ranks, Consumer<String> note) {
         return switch (config.model().device()) {
             case "cpu" -> cpu(config);
-            case "auto" -> automatic(config, note);
-            default -> requested(config, note);
+            case "auto" -> automatic(config, ranks, note);
+            default -> requested(config, ranks, note);
         };
+    }
+
+    /** A launcher may have shown each worker one GPU alone, which is then number 0 for all. */
+    private static int ordinal(Ranks ranks) {
+        String visible = System.getenv().getOrDefault("CUDA_VISIBLE_DEVICES", "");
+        boolean one = !visible.isBlank() && !visible.contains(",");
+        return one ? 0 : ranks.localRank();
     }
 
     private static Backend cpu(RunConfig config) {
@@ -56,10 +74,21 @@ public final class Backends {
         return new CpuBackend(new CpuOptions(threads(config), ProductLibrary.of(products)));
     }
 
-    private static Backend requested(RunConfig config, Consumer<String> note) {
+    private static Backend requested(RunConfig config, Ranks ranks, Consumer<String> note) {
         String device = config.model().device();
+        boolean numbered = !device.equals(CUDA);
+        if (numbered && ranks.several()) {
+            throw JloraException.usage(
+                    config.place("device").map(p -> p + ": ").orElse("")
+                            + "device is "
+                            + device
+                            + ", but there are "
+                            + ranks.worldSize()
+                            + " workers, and each takes the GPU of its number on its machine;"
+                            + " write device: cuda.");
+        }
         int ordinal =
-                device.equals(CUDA) ? 0 : Integer.parseInt(device.substring(CUDA.length() + 1));
+                numbered ? Integer.parseInt(device.substring(CUDA.length() + 1)) : ordinal(ranks);
         try {
             return cuda(config, CudaLibraries.find(), ordinal, note);
         } catch (JloraException e) {
@@ -70,15 +99,16 @@ public final class Backends {
     }
 
     /** Only what is missing sends a run to the CPU; a GPU that fails is an error here too. */
-    private static Backend automatic(RunConfig config, Consumer<String> note) {
+    private static Backend automatic(RunConfig config, Ranks ranks, Consumer<String> note) {
         CudaLibraries libraries = CudaLibraries.find();
         if (!libraries.hasDriver()) {
             return cpu(config);
         }
         try {
-            return cuda(config, libraries, 0, note);
+            return cuda(config, libraries, ordinal(ranks), note);
         } catch (JloraException e) {
-            if (e.exitCode() != ExitCode.USAGE) {
+            // Of several workers, all have to choose the same.
+            if (e.exitCode() != ExitCode.USAGE || ranks.several()) {
                 throw e;
             }
             note.accept("device: auto takes the CPU: " + e.getMessage());

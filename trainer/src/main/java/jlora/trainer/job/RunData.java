@@ -67,9 +67,13 @@ public record RunData(
         return "sha256:" + HexFormat.of().formatHex(digest.digest());
     }
 
-    /** Training data and, where the configuration has any, evaluation data. */
+    /**
+     * Training data and, where the configuration has any, evaluation data.
+     *
+     * @param workers that share each step, in turn micro-batch by micro-batch
+     */
     public static RunData forTraining(
-            RunConfig config, ModelConfig model, int threads, StopRequest stop) {
+            RunConfig config, ModelConfig model, int threads, int workers, StopRequest stop) {
         int maxLength = maxLength(config, model);
         DatasetLoader.Loaded loaded =
                 load(config, config.data().datasets(), model, maxLength, threads, stop);
@@ -96,7 +100,8 @@ public record RunData(
                         train,
                         new BatchOptions(
                                 config.train().perDeviceTrainBatchSize(),
-                                config.train().gradientAccumulationSteps(),
+                                Math.multiplyExact(
+                                        config.train().gradientAccumulationSteps(), workers),
                                 config.data().packing(),
                                 maxLength,
                                 config.data().shuffle(),

@@ -232,6 +232,18 @@ public final class RunModel {
         }
     }
 
+    /** Tells the saved adapter that a run goes on from; empty without one. */
+    Optional<String> adapterFingerprint() {
+        return config.model()
+                .adapterNameOrPath()
+                .map(
+                        saved -> {
+                            try (PeftFolder peft = PeftFolder.open(saved)) {
+                                return SavedAdapter.values(peft).fingerprint();
+                            }
+                        });
+    }
+
     /** All modules that adapters may target. */
     public List<String> linearModules() {
         return List.copyOf(features(model()).keySet());

@@ -4,6 +4,7 @@ import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.StopRequest;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Collective;
 import jlora.runtime.io.ModelWriter;
 import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.plan.Recompute;
@@ -21,6 +22,7 @@ import jlora.trainer.loop.Passes;
 import jlora.trainer.loop.Session;
 import jlora.trainer.loop.TrainEngine;
 import jlora.trainer.loop.TrainLoop;
+import jlora.trainer.loop.Workers;
 import jlora.trainer.metrics.StepListener;
 import jlora.trainer.optim.schedule.Schedules;
 
@@ -41,6 +43,7 @@ public final class TrainJob implements AutoCloseable {
     private final Device device;
     private final Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
     private final StopRequest stop;
+    private final Optional<Collective> others;
     private Session session;
     private ParameterCopy copy;
 
@@ -59,10 +62,32 @@ public final class TrainJob implements AutoCloseable {
      *     jlora.runtime.ExitCode#PREEMPTED}
      */
     public TrainJob(RunConfig config, Device device, int threads, StopRequest stop) {
+        this(config, device, threads, stop, Optional.empty());
+    }
+
+    /**
+     * A part of a run that several workers share.
+     *
+     * @param others what joins this worker to them; it belongs to the backend that the job is
+     *     loaded into, and to the caller
+     */
+    public TrainJob(
+            RunConfig config,
+            Device device,
+            int threads,
+            StopRequest stop,
+            Optional<Collective> others) {
         this.stop = stop;
+        this.others = others;
         this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
         this.device = device;
-        this.data = RunData.forTraining(config, model.model().config(), threads, stop);
+        this.data =
+                RunData.forTraining(
+                        config,
+                        model.model().config(),
+                        threads,
+                        others.map(Collective::ranks).orElse(1),
+                        stop);
         this.passes = passes(model, config, device);
         this.plan =
                 RunPlan.of(
@@ -183,6 +208,12 @@ public final class TrainJob implements AutoCloseable {
                                                         session,
                                                         plan.evaluation().orElseThrow(),
                                                         e)));
+        others.map(joined -> workers(joined, around.stop()))
+                .ifPresent(
+                        workers -> {
+                            engine.share(workers);
+                            evaluator.ifPresent(e -> e.share(workers));
+                        });
         long steps = totalSteps();
         TrainLoop.Settings settings =
                 new TrainLoop.Settings(
@@ -204,6 +235,13 @@ public final class TrainJob implements AutoCloseable {
         return new TrainLoop(
                         engine, data.training(), evaluator, settings, nonfinite, listener, around)
                 .run();
+    }
+
+    private Workers workers(Collective joined, StopRequest asked) {
+        int microBatches =
+                Math.multiplyExact(
+                        model.config().train().gradientAccumulationSteps(), joined.ranks());
+        return new Workers(joined, microBatches, asked::asked);
     }
 
     /**

@@ -11,6 +11,7 @@ import jlora.trainer.config.Purpose;
 import jlora.trainer.config.ResumeFrom;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.config.SaveConfig;
+import jlora.trainer.launch.Ranks;
 import jlora.trainer.loop.BestModel;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.loop.TrainLoop;
@@ -88,25 +89,41 @@ public final class TrainRun {
      *     go on from a checkpoint
      */
     public void run() {
-        given.require(Purpose.TRAIN);
-        Path path = given.output().outputDir().orElseThrow();
-        try (OutputFolder folder = OutputFolder.open(path, existing())) {
-            watch(folder);
+        Ranks ranks = Ranks.ofThisProcess();
+        try {
+            given.require(Purpose.TRAIN);
+            if (ranks.first()) {
+                lead(ranks);
+            } else {
+                new FollowerRun(given, ranks, stop, hang).run();
+            }
+        } catch (JloraException e) {
+            throw ranks.named(e);
         }
     }
 
-    private void watch(OutputFolder folder) {
+    private void lead(Ranks ranks) {
+        Path path = given.output().outputDir().orElseThrow();
+        try (OutputFolder folder = OutputFolder.open(path, existing())) {
+            watch(folder, ranks);
+        }
+    }
+
+    private void watch(OutputFolder folder, Ranks ranks) {
         try (RunWatch watch = RunWatch.open(given, log)) {
             stop.onCheck(watch.status()::heartbeat);
             Optional<ResumePoint> resumed =
                     ResumePoint.find(given.save().resumeFromCheckpoint(), folder.path(), log::note);
             resumed.ifPresent(point -> watch.resumed(point, folder.path()));
-            try (Backend backend = Backends.open(given, log::note)) {
+            try (Backend backend = Backends.open(given, ranks, log::note);
+                    WorkerGroup workers = WorkerGroup.join(given, ranks, backend)) {
                 watch.opened(backend);
+                workers.describe().ifPresent(text -> log.say(RunEvent.info("workers", text)));
                 Device device = Backends.device(given, backend);
                 int threads = Backends.threads(given);
-                try (TrainJob job = new TrainJob(given, device, threads, stop)) {
-                    run(job, backend, folder, resumed, watch);
+                try (TrainJob job =
+                        new TrainJob(given, device, threads, stop, workers.collective())) {
+                    run(job, backend, workers, folder, resumed, watch);
                 }
             }
         }
@@ -124,6 +141,7 @@ public final class TrainRun {
     private void run(
             TrainJob job,
             Backend backend,
+            WorkerGroup workers,
             OutputFolder folder,
             Optional<ResumePoint> resumed,
             RunWatch watch) {
@@ -133,9 +151,10 @@ public final class TrainRun {
         job.model().notes().forEach(log::note);
         log.say(new PlanTable(job.model().model(), job.plan(), job.device()).event());
         job.requireFit();
-        Memo<RunIdentity> identity = new Memo<>(() -> identity(job, backend));
+        Memo<RunIdentity> identity = new Memo<>(() -> workers.identity(job, backend));
         resumed.ifPresent(
                 point -> point.requireSame(job.model().config(), identity.get(), log::note));
+        workers.requireSameRun(job, backend, resumed);
         job.load(backend);
         resumed.ifPresent(
                 point -> {
@@ -152,13 +171,14 @@ public final class TrainRun {
         long start = System.nanoTime();
         RunFiles files = new RunFiles(folder, job.model().config(), resumed);
         try (files) {
-            train(job, files, folder.path(), resumed, identity, watch);
+            train(job, workers, files, folder.path(), resumed, identity, watch);
         }
         watch.status().phase(RunPhase.SAVING);
         double seconds = (System.nanoTime() - start) / 1e9;
         Path path = folder.path();
         job.save(path);
         report(job, backend, files.history(), seconds, path);
+        workers.finish();
         after.accept(backend, job.model());
         Path page = path.resolve("report.html");
         String kind = job.model().lora().isPresent() ? "Adapter" : "Model";
@@ -172,6 +192,7 @@ public final class TrainRun {
 
     private void train(
             TrainJob job,
+            WorkerGroup workers,
             RunFiles files,
             Path folder,
             Optional<ResumePoint> resumed,
@@ -179,15 +200,8 @@ public final class TrainRun {
             RunWatch watch) {
         Optional<Progress> done = resumed.map(point -> point.state().progress());
         SaveConfig save = job.model().config().save();
-        BestModel best =
-                new BestModel(
-                        save.comparesPerplexity(),
-                        save.earlyStoppingPatience()
-                                .map(OptionalInt::of)
-                                .orElse(OptionalInt.empty()),
-                        save.earlyStoppingThreshold(),
-                        done.orElse(Progress.START).best());
-        try (Watchdog watchdog = watchdog(watch);
+        BestModel best = best(save, done.orElse(Progress.START));
+        try (Watchdog watchdog = watchdog(given, hang, watch.status()::heartbeat);
                 RunCheckpoints checkpoints =
                         new RunCheckpoints(job, files, folder, done, identity, watch::saved)) {
             TrainLoop.End end =
@@ -208,7 +222,10 @@ public final class TrainRun {
                                         + best.state().worse()
                                         + " evaluations were no better than that after step "
                                         + best.state().step());
-                case SAVED, UNSAVED -> throw stopped(end, folder);
+                case SAVED, UNSAVED -> {
+                    workers.finish();
+                    throw stopped(end, folder);
+                }
             }
             if (save.loadBestModelAtEnd() && best.state().known()) {
                 loadBest(job, folder, best.state().step());
@@ -217,7 +234,7 @@ public final class TrainRun {
     }
 
     private JloraException stopped(TrainLoop.End end, Path folder) {
-        String signal = stop.reason().orElseThrow();
+        String signal = reason(stop);
         if (end == TrainLoop.End.SAVED) {
             return new JloraException(
                     ExitCode.PREEMPTED,
@@ -244,19 +261,23 @@ public final class TrainRun {
         log.note("the best evaluation was after step " + step + ": its state is written");
     }
 
-    private Watchdog watchdog(RunWatch watch) {
-        double seconds = given.job().stepTimeout();
-        return new Watchdog(
-                Duration.ofMillis((long) (seconds * 1000)), hang, watch.status()::heartbeat);
+    static Watchdog watchdog(RunConfig config, Consumer<String> hang, Runnable beat) {
+        double seconds = config.job().stepTimeout();
+        return new Watchdog(Duration.ofMillis((long) (seconds * 1000)), hang, beat);
     }
 
-    private RunIdentity identity(TrainJob job, Backend backend) {
-        return new RunIdentity(
-                job.model().fingerprint(),
-                job.data().fingerprint(),
-                job.model().model().weights().dtype().torchName(),
-                1,
-                backend.describe());
+    /** Judges the evaluations of a run that has come so far. */
+    static BestModel best(SaveConfig save, Progress done) {
+        return new BestModel(
+                save.comparesPerplexity(),
+                save.earlyStoppingPatience().map(OptionalInt::of).orElse(OptionalInt.empty()),
+                save.earlyStoppingThreshold(),
+                done.best());
+    }
+
+    /** What asked this worker to end, or another one of its run. */
+    static String reason(StopRequest stop) {
+        return stop.reason().orElse("another worker was asked to end");
     }
 
     private static void report(

@@ -33,6 +33,9 @@ public final class Evaluator implements AutoCloseable {
     private final BatchSchedule data;
     private final Map<Plan, Routine> routines = new HashMap<>();
     private final Resources owned = new Resources();
+    private final float[] one;
+    private Optional<Workers> workers = Optional.empty();
+    private Optional<SharedLosses> shared = Optional.empty();
 
     /**
      * @param plans of {@link Passes#evaluate}, bound to memory
@@ -41,6 +44,15 @@ public final class Evaluator implements AutoCloseable {
         this.session = session;
         this.plans = plans;
         this.data = data;
+        this.one = new float[Math.max(1, session.blueprint().adapters().size()) + 1];
+        Arrays.fill(one, 1);
+    }
+
+    /** Takes a part of the batches from now on, together with others that take theirs. */
+    public Evaluator share(Workers with) {
+        workers = Optional.of(with);
+        shared = Optional.of(with.evaluationLosses(session));
+        return this;
     }
 
     public Result run() {
@@ -48,15 +60,19 @@ public final class Evaluator implements AutoCloseable {
     }
 
     /**
-     * @param stop asked before each batch; once true, the evaluation ends without a result
+     * @param stop asked before each batch; once true, the evaluation ends without a result, with
+     *     several workers after the batches that each of them has begun
      * @param beat told of each batch before it
      */
     public Optional<Result> run(BooleanSupplier stop, Consumer<String> beat) {
-        Backend backend = session.backend();
+        return workers.isPresent()
+                ? shared(workers.get(), shared.orElseThrow(), stop, beat)
+                : alone(stop, beat);
+    }
+
+    private Optional<Result> alone(BooleanSupplier stop, Consumer<String> beat) {
         double sum = 0;
         long tokens = 0;
-        float[] one = new float[Math.max(1, session.blueprint().adapters().size()) + 1];
-        Arrays.fill(one, 1);
         // The device works on a batch while the next one is prepared.
         Optional<Readback> pending = Optional.empty();
         for (int i = 0; i < data.batchesPerEpoch(); i++) {
@@ -65,15 +81,49 @@ public final class Evaluator implements AutoCloseable {
             }
             beat.accept("evaluation batch " + (i + 1));
             Batch batch = data.batch(new DataPosition(0, i));
-            BatchPlans.Entry entry = plans.of(batch);
-            StepMemory.upload(backend, entry.inputs(), batch, one, 0, 0);
-            routines.computeIfAbsent(entry.plan(), this::routine).run();
+            start(batch);
             sum += pending.map(loss -> loss.get()[0]).orElse(0f);
-            pending = Optional.of(backend.readLater(session.loss()));
+            pending = Optional.of(session.backend().readLater(session.loss()));
             tokens += batch.trainedTokens();
         }
         sum += pending.map(loss -> loss.get()[0]).orElse(0f);
         return Optional.of(new Result(sum / tokens, tokens));
+    }
+
+    /** Adds the same losses in the same order as one worker alone. */
+    private Optional<Result> shared(
+            Workers with, SharedLosses losses, BooleanSupplier stop, Consumer<String> beat) {
+        int batches = data.batchesPerEpoch();
+        double sum = 0;
+        long tokens = 0;
+        for (int first = 0; first < batches; first += losses.slots()) {
+            int end = Math.min(batches, first + losses.slots());
+            losses.begin(stop.getAsBoolean());
+            for (int i = first; i < end; i++) {
+                beat.accept("evaluation batch " + (i + 1));
+                Batch batch = data.batch(new DataPosition(0, i));
+                tokens += batch.trainedTokens();
+                if (with.own(i)) {
+                    start(batch);
+                    losses.keep(i - first);
+                }
+            }
+            losses.exchange();
+            float[] values = losses.readLater().get();
+            if (losses.stop(values)) {
+                return Optional.empty();
+            }
+            for (int i = first; i < end; i++) {
+                sum += values[i - first];
+            }
+        }
+        return Optional.of(new Result(sum / tokens, tokens));
+    }
+
+    private void start(Batch batch) {
+        BatchPlans.Entry entry = plans.of(batch);
+        StepMemory.upload(session.backend(), entry.inputs(), batch, one, 0, 0);
+        routines.computeIfAbsent(entry.plan(), this::routine).run();
     }
 
     private Routine routine(Plan plan) {

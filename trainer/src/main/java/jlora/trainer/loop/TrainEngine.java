@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BiConsumer;
+import java.util.stream.IntStream;
 
 /**
  * Performs optimizer steps: the micro-batch plan once per micro-batch, gradients adding up in
@@ -35,10 +36,12 @@ public final class TrainEngine {
     /**
      * What a step did.
      *
+     * @param loss of all workers
      * @param gradNorms before clipping, one per adapter; where one is not finite, as where the loss
      *     is not, the step was none for that adapter
+     * @param stop whether a worker wanted to stop when the step began; the same for all of them
      */
-    public record StepResult(double loss, float[] gradNorms) {
+    public record StepResult(double loss, float[] gradNorms, boolean stop) {
         /** The norm over all gradients. */
         public double gradNorm() {
             double sum = 0;
@@ -61,10 +64,21 @@ public final class TrainEngine {
     private final Tensor norms;
     private final int adapters;
     private final long seed;
-    private final Map<List<Plan>, Routine> routines = new HashMap<>();
+    private final Map<Part, Routine> routines = new HashMap<>();
+    private Optional<Workers> workers = Optional.empty();
+    private Optional<SharedLosses> shared = Optional.empty();
     private Optional<BiConsumer<Plan, Backend>> runner = Optional.empty();
     private final List<Routine> lastStep = new ArrayList<>();
     private long microBatches;
+
+    /**
+     * Work that always runs in a row is one routine: on a GPU one launch.
+     *
+     * @param microBatch runs first
+     * @param slot where its loss is kept for the other workers; −1 without them
+     * @param update whether the update follows, and before it the exchange with other workers
+     */
+    private record Part(Optional<Plan> microBatch, int slot, boolean update) {}
 
     /**
      * @param plans of {@link Passes#train}, bound to memory
@@ -90,6 +104,17 @@ public final class TrainEngine {
                         "optimizer scalars",
                         List.of(rate.storage(), norms.storage())));
         this.update = passes.update(rate, norms, maxGradNorm, adamW);
+    }
+
+    /** Whether other workers take part in each step. */
+    boolean shares() {
+        return workers.isPresent();
+    }
+
+    /** Takes one part of each step from now on, together with others that take theirs. */
+    public void share(Workers with) {
+        workers = Optional.of(with);
+        shared = Optional.of(with.stepLosses(session));
     }
 
     /** Runs plans by other means than {@link Plan#run(Backend)}: for profiles. */
@@ -140,23 +165,34 @@ public final class TrainEngine {
         session.blueprint().adapters().forEach(adapter -> adapter.requireUnmerged("trained"));
         Backend backend = session.backend();
         backend.upload(rate, MemorySegment.ofArray(new float[] {(float) learningRate}));
-        float[] scale = lossScale(batches.microBatches());
+        List<Batch> all = batches.microBatches();
+        float[] scale = lossScale(all);
+        List<Integer> own =
+                IntStream.range(0, all.size())
+                        .filter(i -> workers.isEmpty() || workers.get().own(i))
+                        .boxed()
+                        .toList();
         List<Readback> losses = new ArrayList<>();
         lastStep.clear();
-        boolean whole = batches.microBatches().size() == 1;
-        for (Batch batch : batches.microBatches()) {
-            BatchPlans.Entry entry = plans.of(batch);
-            StepMemory.upload(backend, entry.inputs(), batch, scale, seed, microBatches++);
-            run(whole ? List.of(entry.plan(), update) : List.of(entry.plan()));
-            losses.add(backend.readLater(session.loss()));
+        shared.ifPresent(s -> s.begin(workers.get().wantsToStop().getAsBoolean()));
+        boolean whole = own.size() == 1;
+        for (int i : own) {
+            BatchPlans.Entry entry = plans.of(all.get(i));
+            StepMemory.upload(backend, entry.inputs(), all.get(i), scale, seed, microBatches + i);
+            run(new Part(Optional.of(entry.plan()), shared.isPresent() ? i : -1, whole));
+            if (shared.isEmpty()) {
+                losses.add(backend.readLater(session.loss()));
+            }
         }
+        microBatches += all.size();
         if (!whole) {
-            run(List.of(update));
+            run(new Part(Optional.empty(), -1, true));
         }
-        return new PendingStep(losses, backend.readLater(norms));
+        shared.ifPresent(s -> losses.add(s.readLater()));
+        return new PendingStep(losses, shared.isPresent(), backend.readLater(norms));
     }
 
-    /** Micro-batches of the run so far, which dropout is numbered by. */
+    /** Micro-batches of the run so far, those of all workers, which dropout is numbered by. */
     public long microBatches() {
         return microBatches;
     }
@@ -174,25 +210,37 @@ public final class TrainEngine {
         return session.read(session.blueprint().parameters().updates());
     }
 
-    /** Plans that always run in a row are one routine: on a GPU one launch. */
-    private void run(List<Plan> inOrder) {
-        Backend backend = session.backend();
+    private void run(Part part) {
         if (runner.isPresent()) {
-            inOrder.forEach(plan -> runner.get().accept(plan, backend));
+            perform(part);
             return;
         }
         Routine routine =
                 routines.computeIfAbsent(
-                        inOrder,
-                        plansOfRoutine ->
-                                session.own(
-                                        backend.routine(
-                                                "step",
-                                                () ->
-                                                        plansOfRoutine.forEach(
-                                                                p -> p.run(backend)))));
+                        part,
+                        p -> session.own(session.backend().routine("step", () -> perform(p))));
         routine.run();
         lastStep.add(routine);
+    }
+
+    private void perform(Part part) {
+        part.microBatch.ifPresent(this::perform);
+        if (part.slot >= 0) {
+            shared.orElseThrow().keep(part.slot);
+        }
+        if (part.update) {
+            workers.ifPresent(
+                    with -> {
+                        shared.orElseThrow().exchange();
+                        with.collective().sum(session.blueprint().parameters().gradient());
+                    });
+            perform(update);
+        }
+    }
+
+    private void perform(Plan plan) {
+        Backend backend = session.backend();
+        runner.ifPresentOrElse(other -> other.accept(plan, backend), () -> plan.run(backend));
     }
 
     /**

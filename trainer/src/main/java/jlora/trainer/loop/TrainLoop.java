@@ -84,6 +84,7 @@ public final class TrainLoop {
     private final Surroundings around;
     private long collectedAt = Long.MIN_VALUE;
     private long tokens;
+    private long stopAfter = Long.MAX_VALUE;
 
     public TrainLoop(
             TrainEngine engine,
@@ -150,7 +151,7 @@ public final class TrainLoop {
         }
         Optional<Launched> running = Optional.empty();
         while (at.step() < settings.totalSteps && !around.best.exhausted()) {
-            if (around.stop.asked()) {
+            if (stopping(at)) {
                 running.ifPresent(this::collect);
                 return stop(at);
             }
@@ -177,6 +178,15 @@ public final class TrainLoop {
         return at.evaluationDue()
                 ? stop(at)
                 : at.step() < settings.totalSteps ? End.EARLY : End.DONE;
+    }
+
+    /**
+     * Workers end after the same step, the first whose results say that one of them was asked to:
+     * or the one after it on a device that has then begun that, on whichever worker happens to know
+     * the results already.
+     */
+    private boolean stopping(Progress at) {
+        return engine.shares() ? at.step() >= stopAfter : around.stop.asked();
     }
 
     private End stop(Progress at) {
@@ -222,6 +232,9 @@ public final class TrainLoop {
     private void collect(Launched launched) {
         TrainEngine.StepResult result = guarded(launched.done, launched.step::get);
         boolean skipped = nonfinite.skips(launched.done, result);
+        if (result.stop()) {
+            stopAfter = Math.min(stopAfter, launched.done + (engine.asynchronous() ? 1 : 0));
+        }
         long now = System.nanoTime();
         double seconds = (now - Math.max(launched.start, collectedAt)) / 1e9;
         collectedAt = now;
@@ -272,6 +285,7 @@ public final class TrainLoop {
                                         .orElseThrow()
                                         .run(around.stop::asked, around.watchdog::beat));
         if (result.isEmpty()) {
+            stopAfter = at.step();
             return at.evaluated(true);
         }
         listener.evaluated(

@@ -162,6 +162,16 @@ final class TinyRun implements AutoCloseable {
         return new Example(ids, labels, null, 0);
     }
 
+    /** Takes part in each step and leaves the rest to others. */
+    TinyRun share(Workers workers) {
+        engine.share(workers);
+        return this;
+    }
+
+    BatchPlans evaluation() {
+        return evaluation;
+    }
+
     Session session() {
         return session;
     }

@@ -20,6 +20,7 @@ import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 
 /**
@@ -218,6 +219,17 @@ public final class CudaBackend implements Backend {
     public Readback readLater(Tensor from) {
         requireOwner();
         return readbacks.start(from);
+    }
+
+    /**
+     * Waits for results ask, again and again, whether they can still come: other GPUs may have a
+     * part in them.
+     *
+     * @param check throws when they cannot
+     * @param timeout of a wait; zero waits for ever
+     */
+    void watchWaits(Runnable check, Duration timeout) {
+        readbacks.watch(check, timeout);
     }
 
     @Override
