@@ -26,7 +26,9 @@ public final class ParameterSet {
      *
      * @param master f32 [1,P]; gradient, m and v likewise
      * @param decayed how many elements, from the front, get weight decay
-     * @param copies what must be written, after an update, for products to see the new values
+     * @param copies what must be written, after an update, for products to see the new values;
+     *     those in scratch of sharded weights are not among them, they are written when the scratch
+     *     is filled
      */
     public record Group(
             int adapter,
@@ -41,6 +43,7 @@ public final class ParameterSet {
     private final Map<Tensor, Tensor> gradients = new HashMap<>();
     private final Map<Parameter, Tensor> masters = new LinkedHashMap<>();
     private final List<Group> groups = new ArrayList<>();
+    private final Map<Storage, List<PublishKernel.Copy>> expanded = new HashMap<>();
     private final List<Storage> storages;
     private final Tensor gradient;
     private final long elements;
@@ -69,7 +72,12 @@ public final class ParameterSet {
             Parameter p = parameters.get(i);
             masters.put(p, view(p, master, offset));
             gradients.put(p.value(), view(p, gradient, offset));
-            copies.add(new PublishKernel.Copy(p.value(), masters.get(p), p.scale()));
+            PublishKernel.Copy copy = new PublishKernel.Copy(p.value(), masters.get(p), p.scale());
+            Storage to = p.value().storage();
+            (to.role() == Storage.Role.EXPANSION
+                            ? expanded.computeIfAbsent(to, s -> new ArrayList<>())
+                            : copies)
+                    .add(copy);
             offset += p.value().elements();
             decayed += p.decayed() ? p.value().elements() : 0;
             if (i + 1 == parameters.size() || parameters.get(i + 1).adapter() != p.adapter()) {
@@ -108,6 +116,11 @@ public final class ParameterSet {
 
     public List<Group> groups() {
         return groups;
+    }
+
+    /** What must be written into the scratch of a sharded weight whenever that is filled. */
+    List<PublishKernel.Copy> expanded(Storage scratch) {
+        return List.copyOf(expanded.getOrDefault(scratch, List.of()));
     }
 
     /** Number of trained elements. */
