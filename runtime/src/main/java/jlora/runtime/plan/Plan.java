@@ -148,6 +148,21 @@ public final class Plan {
         run(backend, step -> {});
     }
 
+    /**
+     * Runs the steps of expansions alone: a rank without a batch of its own takes part in the
+     * gathers of the others' pass, whatever plan of this kind (with a backward pass or without)
+     * they run.
+     */
+    public void runExpansions(Backend backend) {
+        placeExpansions();
+        Kernels kernels = backend.kernels();
+        for (TracedStep t : steps) {
+            if (t.expands()) {
+                t.step().action().run(kernels);
+            }
+        }
+    }
+
     /** Runs all steps, telling the observer of each one after it; for profiles. */
     public void run(Backend backend, java.util.function.Consumer<Step> after) {
         placeExpansions();

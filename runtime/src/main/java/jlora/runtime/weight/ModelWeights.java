@@ -138,6 +138,13 @@ public final class ModelWeights {
         return allocatedBytes() - borderBytes();
     }
 
+    /** Of these, bytes of matrices that ranks share; 0 where there is no sharding. */
+    public long sharedBytes() {
+        return sharding.isEmpty()
+                ? 0
+                : bordered.stream().mapToLong(BorderedWeight::weightBytes).sum();
+    }
+
     /** Bytes of borders and row padding. */
     public long borderBytes() {
         return bordered.stream().mapToLong(BorderedWeight::borderBytes).sum();

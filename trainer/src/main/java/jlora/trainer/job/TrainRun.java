@@ -143,7 +143,7 @@ public final class TrainRun {
         given.notes().forEach(this::note);
         job.data().notes().forEach(out::println);
         job.model().notes().forEach(this::note);
-        out.print(new PlanTable(job.model().model(), job.plan(), job.device()).text());
+        out.print(job.table().text());
         out.flush();
         job.requireFit();
         Memo<RunIdentity> identity = new Memo<>(() -> workers.identity(job, backend));
