@@ -1,6 +1,6 @@
 // Fills a tensor: normal numbers that depend on seed, stream and place alone, or one value.
 //
-// to [rows,cols] is written with =. Element e = r·cols + c gets the e-th normal number of jlora.runtime.kernel's
+// to [rows,cols] is written with =. Element e = first + r·cols + c gets the e-th normal number of jlora.runtime.kernel's
 // RandomNumbers: counter e/4 of Philox gives two pairs of uniform numbers (u, v), and Box-Muller makes
 // √(−2 ln u)·cos 2πv and √(−2 ln u)·sin 2πv of each; in f64, as the processor forms them, rounded once to f32.
 // Bytes per element, in units of the storage type: 1.
@@ -19,13 +19,17 @@ __device__ __forceinline__ double uniform(uint32_t word) {
 // A thread draws a counter's four numbers.
 template <class T>
 __device__ __forceinline__ void normal(
-        T* to, long long stride, long long rows, long long cols, uint32_t k0, uint32_t k1, int stream, double sigma) {
+        T* to, long long stride, long long rows, long long cols, long long first, uint32_t k0, uint32_t k1,
+        int stream, double sigma) {
     const long long count = rows * cols;
+    const long long before = first / 4;
+    const int skipped = static_cast<int>(first % 4);
     const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
-    for (long long counter = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; 4 * counter < count;
-            counter += step) {
+    for (long long counter = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+            4 * counter - skipped < count; counter += step) {
+        const long long absolute = before + counter;
         const PhiloxWords words = philox(
-                k0, k1, static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
+                k0, k1, static_cast<uint32_t>(absolute), static_cast<uint32_t>(absolute >> 32),
                 static_cast<uint32_t>(stream), NUMBERS);
         double drawn[4];
 #pragma unroll
@@ -36,11 +40,16 @@ __device__ __forceinline__ void normal(
             drawn[pair] = radius * cosine;
             drawn[pair + 1] = radius * sine;
         }
-        long long row = 4 * counter / cols;
-        long long col = 4 * counter - row * cols;
+        // The first counter's first numbers belong to what lies before this part.
+        const long long start = 4 * counter - skipped;
+        long long row = max(start, 0LL) / cols;
+        long long col = max(start, 0LL) - row * cols;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            if (4 * counter + i < count) {
+            if (start + i < 0) {
+                continue;
+            }
+            if (start + i < count) {
                 to[row * stride + col] = from_float<T>(static_cast<float>(drawn[i] * sigma));
             }
             if (++col == cols) {
@@ -67,9 +76,9 @@ __device__ __forceinline__ void constant(T* to, long long stride, float value, l
 
 #define RANDOM_FILL_NORMAL(suffix, T)                                                                     \
     extern "C" __global__ void random_fill_normal_##suffix(                                               \
-            T* to, long long stride, long long rows, long long cols, int seed_low, int seed_high,         \
-            int stream, double sigma) {                                                                   \
-        random_fill::normal<T>(to, stride, rows, cols, seed_low, seed_high, stream, sigma);               \
+            T* to, long long stride, long long rows, long long cols, long long first, int seed_low,       \
+            int seed_high, int stream, double sigma) {                                                    \
+        random_fill::normal<T>(to, stride, rows, cols, first, seed_low, seed_high, stream, sigma);        \
     }
 
 RANDOM_FILL_NORMAL(f32, float)

@@ -148,7 +148,7 @@ public final class WorkersBench implements Runnable {
                 timed.small = 0;
                 timed.large = 0;
                 long start = System.nanoTime();
-                engine.step(batches, i + warmup + 1L, 1e-4);
+                engine.step(batches, 1e-4);
                 if (i >= 0) {
                     seconds[i] = (System.nanoTime() - start) / 1e9;
                     waits[i] = timed.small / 1e9;

@@ -38,6 +38,19 @@ public interface Collective extends AutoCloseable {
     void gather(Tensor whole, Tensor part);
 
     /**
+     * Starts a gather that may go on beside the work that follows, which leaves both tensors alone
+     * until {@link #awaitGather}. Work that was started before sees {@code whole} as it was.
+     * Gathers happen in the order in which they are started. A collective that cannot work beside
+     * kernels gathers at once.
+     */
+    default void startGather(Tensor whole, Tensor part) {
+        gather(whole, part);
+    }
+
+    /** Work that follows sees what the last {@link #startGather} into this tensor has gathered. */
+    default void awaitGather(Tensor whole) {}
+
+    /**
      * Waits until all ranks have come to their orderly end; the last operation. Without it {@link
      * #close} leaves the others behind, as a rank that fails must: they wait for it no longer than
      * their timeout.

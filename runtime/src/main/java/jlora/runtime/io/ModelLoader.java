@@ -78,8 +78,8 @@ public final class ModelLoader {
 
     private static void checkShape(SafetensorsEntry entry, CheckpointTensor tensor) {
         Tensor t = tensor.target();
-        long rows = tensor.transposed() ? t.cols() : t.rows();
-        long cols = tensor.transposed() ? t.rows() : t.cols();
+        long rows = tensor.transposed() ? t.cols() : tensor.rows();
+        long cols = tensor.transposed() ? tensor.rows() : t.cols();
         if (entry.rows() != rows || entry.cols() != cols) {
             throw JloraException.corrupt(
                     entry.file()
@@ -113,14 +113,15 @@ public final class ModelLoader {
 
     private static HostRows rows(CheckpointTensor tensor, SafetensorsEntry entry, Runnable poll) {
         boolean transposed = tensor.transposed() && entry.rank() == 2;
+        long from = tensor.held().first();
         return new HostRows(
                 tensor.target(),
                 (rows, first) -> {
                     poll.run();
                     if (transposed) {
-                        TensorCopy.copyColumns(entry, first, rows);
+                        TensorCopy.copyColumns(entry, from + first, rows);
                     } else {
-                        TensorCopy.copyRows(entry, first, rows);
+                        TensorCopy.copyRows(entry, from + first, rows);
                     }
                 });
     }

@@ -1,5 +1,6 @@
 package jlora.runtime.io;
 
+import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
 import jlora.runtime.tensor.DType;
@@ -48,6 +49,12 @@ public final class ModelWriter {
         }
         SafetensorsWriter writer = new SafetensorsWriter();
         for (CheckpointTensor tensor : model.weights().checkpoint()) {
+            if (!tensor.whole()) {
+                throw JloraException.usage(
+                        "A sharded model cannot be written: "
+                                + tensor.name()
+                                + " is not whole on any rank; leave shard_base out.");
+            }
             Tensor t = tensor.target();
             boolean matrix = t.rows() > 1;
             boolean transposed = tensor.transposed() && matrix;

@@ -127,7 +127,7 @@ public final class Decoder implements AutoCloseable {
                                         pad));
         // A look-up of one row: only the last token's logits are wanted.
         Tensor last = Embedding.apply(trace, lastRow, lastRow, hidden, Optional.empty());
-        Tensor logits = Linear.logits(trace, last, model.head());
+        Tensor logits = Linear.logits(trace, last, model.head(trace));
         Plan plan = trace.finish();
         Routine routine = backend.routine("decoder", () -> plan.run(backend));
         return new Pass(plan, routine, in, logits);

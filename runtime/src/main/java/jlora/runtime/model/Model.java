@@ -47,8 +47,8 @@ public interface Model {
     /** The hidden states [T,C] that the output head reads, the final norm included. */
     Tensor hidden(Trace trace, StepInputs inputs, AttentionCall attention);
 
-    /** The output head [V,C]. */
-    Tensor head();
+    /** The output head [V,C], for a trace to read. */
+    Tensor head(Trace trace);
 
     /**
      * What the checkpoint asks for that training here does not do, one sentence each; shown to the

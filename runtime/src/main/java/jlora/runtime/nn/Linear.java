@@ -5,6 +5,7 @@ import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.BorderedWeight;
 import jlora.runtime.weight.CheckpointTensor.Init;
+import jlora.runtime.weight.HeldRows;
 import jlora.runtime.weight.ModelWeights;
 
 import java.util.ArrayList;
@@ -85,13 +86,13 @@ public final class Linear {
             Optional<Tensor> vector =
                     bias ? Optional.of(weights.plain(name + ".bias", 1, out)) : Optional.empty();
             for (Part part : parts) {
-                Supplier<Tensor> rows = () -> weight.weight().rows(part.outFrom, part.out);
+                Supplier<HeldRows> rows = () -> weight.held(part.outFrom, part.out);
                 weights.inCheckpoint(part.module + ".weight", rows, conv1d, Init.NORMAL);
                 vector.ifPresent(
                         b ->
                                 weights.inCheckpoint(
                                         part.module + ".bias",
-                                        () -> b.columns(part.outFrom, part.out),
+                                        () -> HeldRows.all(b.columns(part.outFrom, part.out)),
                                         false,
                                         Init.ZEROS));
             }
@@ -136,6 +137,7 @@ public final class Linear {
 
     /** y [T,N] of x [T,K]. */
     public Tensor apply(Trace trace, Tensor x, StepInputs inputs) {
+        weight.expandIn(trace);
         Optional<Border> border = bordersIgnored ? Optional.empty() : weight.border();
         return jlora.runtime.op.Linear.apply(
                 trace,

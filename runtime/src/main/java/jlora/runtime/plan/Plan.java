@@ -24,6 +24,7 @@ public final class Plan {
     public enum Part {
         SAVED("saved activations"),
         LIVE("live layer"),
+        EXPANDED("expanded layers"),
         WORKSPACE("workspace"),
         LOGITS("logits chunk"),
         GAPS("gaps between lifetimes");
@@ -47,6 +48,8 @@ public final class Plan {
     private final long flops;
     private final long recomputedFlops;
     private final long bytesMoved;
+    private final long fetchedBytes;
+    private MemoryArena arena;
 
     Plan(Schedule schedule, MemoryPlanner.Layout layout, String recomputed) {
         this.steps = List.copyOf(schedule.steps());
@@ -59,6 +62,7 @@ public final class Plan {
         this.recomputed = recomputed;
         this.flops = steps.stream().mapToLong(t -> t.step().flops()).sum();
         this.recomputedFlops = schedule.recomputedFlops();
+        this.fetchedBytes = schedule.fetchedBytes();
         this.bytesMoved = steps.stream().mapToLong(t -> t.step().bytes()).sum();
     }
 
@@ -105,6 +109,11 @@ public final class Plan {
         return bytesMoved;
     }
 
+    /** Bytes that one run brings from outside the device's memory to expand frozen layers. */
+    public long fetchedBytes() {
+        return fetchedBytes;
+    }
+
     /** Where a storage lies in the arena. */
     public long offset(Storage storage) {
         return layout.offsets().get(storage);
@@ -114,19 +123,49 @@ public final class Plan {
      * Places all storages of this plan; plans that never run at the same time may share an arena.
      */
     public void bind(MemoryArena arena) {
+        this.arena = arena;
         layout.offsets().forEach((storage, offset) -> arena.place(storage, offset));
+    }
+
+    /**
+     * Plans of one model share the scratch that its weights are expanded into, each at an offset of
+     * its own: the one that runs has it where it needs it.
+     */
+    private void placeExpansions() {
+        if (arena != null) {
+            layout.offsets()
+                    .forEach(
+                            (storage, offset) -> {
+                                if (storage.role() == Storage.Role.EXPANSION) {
+                                    arena.place(storage, offset);
+                                }
+                            });
+        }
     }
 
     /** Runs all steps in order. */
     public void run(Backend backend) {
+        run(backend, step -> {});
+    }
+
+    /**
+     * Runs the steps of expansions alone: a rank without a batch of its own takes part in the
+     * gathers of the others' pass, whatever plan of this kind (with a backward pass or without)
+     * they run.
+     */
+    public void runExpansions(Backend backend) {
+        placeExpansions();
         Kernels kernels = backend.kernels();
         for (TracedStep t : steps) {
-            t.step().action().run(kernels);
+            if (t.expands()) {
+                t.step().action().run(kernels);
+            }
         }
     }
 
     /** Runs all steps, telling the observer of each one after it; for profiles. */
     public void run(Backend backend, java.util.function.Consumer<Step> after) {
+        placeExpansions();
         Kernels kernels = backend.kernels();
         for (TracedStep t : steps) {
             t.step().action().run(kernels);
@@ -159,6 +198,7 @@ public final class Plan {
         return switch (storage.role()) {
             case LOGITS -> Part.LOGITS;
             case WORKSPACE -> Part.WORKSPACE;
+            case EXPANSION -> Part.EXPANDED;
             default -> saved ? Part.SAVED : Part.LIVE;
         };
     }

@@ -42,21 +42,22 @@ public record Recompute(Mode mode, long budget) {
         return new Recompute(Mode.AUTO, budget);
     }
 
-    Plan plan(List<TracedStep> steps, List<Storage> checkpoints) {
+    Plan plan(TracedPass traced, List<Storage> checkpoints) {
+        List<TracedStep> steps = traced.steps();
         Set<Storage> all = Schedule.savedWithoutRecompute(steps);
         int layers = 1 + steps.stream().mapToInt(TracedStep::layer).max().orElse(-1);
         if (mode == Mode.NONE || all.isEmpty()) {
-            return plan(steps, all, "none");
+            return plan(traced, all, "none");
         }
         Set<Storage> cheap = withoutCheap(steps, all);
         if (mode == Mode.FULL) {
-            return layers(steps, cheap, checkpoints, layers, layers);
+            return layers(traced, cheap, checkpoints, layers, layers);
         }
-        Plan none = plan(steps, all, "none");
+        Plan none = plan(traced, all, "none");
         if (none.arenaBytes() <= budget) {
             return none;
         }
-        Plan cheapOnly = plan(steps, cheap, "norms and activation functions");
+        Plan cheapOnly = plan(traced, cheap, "norms and activation functions");
         if (cheapOnly.arenaBytes() <= budget) {
             return cheapOnly;
         }
@@ -64,17 +65,17 @@ public record Recompute(Mode mode, long budget) {
         int high = layers;
         while (low < high) {
             int middle = (low + high) >>> 1;
-            if (layers(steps, cheap, checkpoints, middle, layers).arenaBytes() <= budget) {
+            if (layers(traced, cheap, checkpoints, middle, layers).arenaBytes() <= budget) {
                 high = middle;
             } else {
                 low = middle + 1;
             }
         }
-        return layers(steps, cheap, checkpoints, low, layers);
+        return layers(traced, cheap, checkpoints, low, layers);
     }
 
-    private static Plan plan(List<TracedStep> steps, Set<Storage> kept, String recomputed) {
-        Schedule schedule = Schedule.of(steps, kept);
+    private static Plan plan(TracedPass traced, Set<Storage> kept, String recomputed) {
+        Schedule schedule = Schedule.of(traced, kept);
         return new Plan(schedule, MemoryPlanner.layout(schedule), recomputed);
     }
 
@@ -83,20 +84,20 @@ public record Recompute(Mode mode, long budget) {
      * activations are gone.
      */
     private static Plan layers(
-            List<TracedStep> steps,
+            TracedPass traced,
             Set<Storage> cheap,
             List<Storage> checkpoints,
             int count,
             int layers) {
         Set<Storage> kept = new HashSet<>(cheap);
-        for (TracedStep t : steps) {
+        for (TracedStep t : traced.steps()) {
             if (t.phase() == TracedStep.Phase.FORWARD && t.layer() >= 0 && t.layer() < count) {
                 t.step().writes().forEach(w -> kept.remove(w.storage()));
             }
         }
         kept.addAll(checkpoints);
         return plan(
-                steps,
+                traced,
                 kept,
                 count == layers
                         ? "all layers"
@@ -116,7 +117,7 @@ public record Recompute(Mode mode, long budget) {
             for (Tensor read : source.reads()) {
                 Storage s = read.storage();
                 boolean own = t.step().writes().stream().anyMatch(w -> w.storage() == s);
-                fromSaved &= !s.role().planned() || own || kept.contains(s);
+                fromSaved &= s.role().outlivesPass() || own || kept.contains(s);
             }
             Set<Storage> made = new HashSet<>();
             source.writes().forEach(w -> made.add(w.storage()));

@@ -40,17 +40,21 @@ final class Schedule {
     private final Map<Storage, List<Interval>> lifetimes = new LinkedHashMap<>();
     private int backwardStart;
     private long recomputedFlops;
+    private long fetchedBytes;
 
     private Schedule() {}
 
     /**
-     * @param traced all steps in recorded order
+     * @param traced all steps in recorded order, and the expansions that they read
      * @param kept what the forward pass leaves in memory for the backward pass; anything else that
      *     backward needs is computed again from it
      */
-    static Schedule of(List<TracedStep> traced, Set<Storage> kept) {
+    static Schedule of(TracedPass traced, Set<Storage> kept) {
         Schedule schedule = new Schedule();
-        schedule.build(traced, kept);
+        schedule.build(traced.steps(), kept);
+        ExpansionOrder order =
+                new ExpansionOrder(schedule.steps, schedule.backwardStart, traced.expansions());
+        schedule.findLifetimes(order);
         return schedule;
     }
 
@@ -65,6 +69,11 @@ final class Schedule {
 
     long recomputedFlops() {
         return recomputedFlops;
+    }
+
+    /** Bytes that expansions bring from elsewhere. */
+    long fetchedBytes() {
+        return fetchedBytes;
     }
 
     Map<Storage, List<Interval>> lifetimes() {
@@ -96,7 +105,6 @@ final class Schedule {
                 steps.add(t);
             }
         }
-        findLifetimes();
     }
 
     /**
@@ -144,14 +152,21 @@ final class Schedule {
     private boolean inputsAvailable(Step step, Set<Storage> underway) {
         for (Tensor read : step.reads()) {
             Storage s = read.storage();
-            if (s.role().planned() && !available.contains(s) && !underway.contains(s)) {
+            if (!s.role().outlivesPass() && !available.contains(s) && !underway.contains(s)) {
                 return false;
             }
         }
         return true;
     }
 
-    private void findLifetimes() {
+    /** Takes the order in which everything runs, and finds lifetimes in it. */
+    private void findLifetimes(ExpansionOrder order) {
+        restarts.replaceAll((storage, position) -> order.position(position));
+        backwardStart = order.position(backwardStart);
+        fetchedBytes = order.fetched();
+        steps.clear();
+        steps.addAll(order.ordered());
+        lifetimes.putAll(order.lifetimes());
         for (int i = 0; i < steps.size(); i++) {
             Step step = steps.get(i).step();
             for (Tensor read : step.reads()) {
@@ -164,7 +179,7 @@ final class Schedule {
     }
 
     private void touch(Storage storage, int position) {
-        if (!storage.role().planned()) {
+        if (storage.role().outlivesPass()) {
             return;
         }
         List<Interval> intervals = lifetimes.computeIfAbsent(storage, s -> new ArrayList<>());

@@ -7,6 +7,7 @@ import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -32,6 +33,7 @@ public final class Trace {
     private final List<TracedStep> steps = new ArrayList<>();
     private final List<Rule> rules = new ArrayList<>();
     private final List<Storage> checkpoints = new ArrayList<>();
+    private final Map<Storage, TracedExpansion> expansions = new LinkedHashMap<>();
     private final WriteCheck writeCheck = new WriteCheck();
     private int layer = -1;
     private TracedStep.Phase phase = TracedStep.Phase.FORWARD;
@@ -108,6 +110,15 @@ public final class Trace {
         checkpoints.add(tensor.storage());
     }
 
+    /** Says that the steps recorded from now on may read an expansion's scratch. */
+    public void expand(Expansion expansion) {
+        if (expansions.putIfAbsent(expansion.into(), new TracedExpansion(expansion, layer))
+                == null) {
+            writeCheck.check(expansion.start());
+            expansion.finish().forEach(writeCheck::check);
+        }
+    }
+
     /**
      * Adds a step, after checking that what it reads has been written and that it may write what it
      * writes.
@@ -168,7 +179,7 @@ public final class Trace {
             }
         }
         layer = -1;
-        return recompute.plan(steps, checkpoints);
+        return recompute.plan(new TracedPass(steps, List.copyOf(expansions.values())), checkpoints);
     }
 
     /** A plan of these steps as they are: an update, a generation step. */

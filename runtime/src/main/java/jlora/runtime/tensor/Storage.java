@@ -20,6 +20,7 @@ public final class Storage {
         ACTIVATION("activations"),
         WORKSPACE("workspace"),
         LOGITS("logits chunk"),
+        EXPANSION("expanded weights"),
         RESULT("results"),
         KV_CACHE("key/value cache");
 
@@ -35,7 +36,15 @@ public final class Storage {
 
         /** True for bytes that live only inside one run of a plan and share the plan's arena. */
         public boolean planned() {
-            return this == ACTIVATION || this == WORKSPACE || this == LOGITS;
+            return this == ACTIVATION || this == WORKSPACE || this == LOGITS || this == EXPANSION;
+        }
+
+        /**
+         * True for bytes that a step of the backward pass finds as those of the forward pass found
+         * them, without anything being kept for it: expansions are filled again.
+         */
+        public boolean outlivesPass() {
+            return !planned() || this == EXPANSION;
         }
     }
 

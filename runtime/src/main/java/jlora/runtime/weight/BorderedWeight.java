@@ -1,7 +1,12 @@
 package jlora.runtime.weight;
 
+import jlora.runtime.JloraException;
 import jlora.runtime.kernel.LowRankBorder;
+import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.op.Border;
+import jlora.runtime.plan.Expansion;
+import jlora.runtime.plan.Step;
+import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
@@ -53,6 +58,8 @@ public final class BorderedWeight {
     private final List<Block> blocks = new ArrayList<>();
     private long usedRank;
     private Tensor weight;
+    private Optional<ShardedMatrix> shards = Optional.empty();
+    private Optional<Expansion> expansion = Optional.empty();
     private Optional<Border> border = Optional.empty();
 
     BorderedWeight(String name, DType dtype, long rows, long cols) {
@@ -108,13 +115,28 @@ public final class BorderedWeight {
         return (usedRank + RANK_MULTIPLE - 1) / RANK_MULTIPLE * RANK_MULTIPLE;
     }
 
-    /** Fixes the layout and makes the tensors, still without memory. */
-    void seal() {
+    /**
+     * Fixes the layout and makes the tensors, still without memory. With a sharding they lie in
+     * scratch, and only a share of W stays in memory.
+     */
+    void seal(Optional<Sharding> sharding) {
         long rank = rank();
         long perRow = ROW_BYTES / dtype.bytes();
         long stride = rank == 0 ? cols : (cols + rank + perRow - 1) / perRow * perRow;
+        long pad = stride - cols;
+        shards = sharding.map(s -> new ShardedMatrix(name, dtype, rows, cols, rank, pad, s));
         Tensor buffer =
-                Tensor.padded(name, Storage.Role.WEIGHT, dtype, rows + rank, cols, stride - cols);
+                shards.map(ShardedMatrix::scratch)
+                        .orElseGet(
+                                () ->
+                                        Tensor.padded(
+                                                name,
+                                                Storage.Role.WEIGHT,
+                                                dtype,
+                                                rows + rank,
+                                                cols,
+                                                pad))
+                        .rows(0, rows + rank);
         weight = buffer.rows(0, rows);
         if (rank > 0) {
             Tensor a = buffer.rows(rows, rank);
@@ -154,13 +176,78 @@ public final class BorderedWeight {
         return border;
     }
 
-    /** Bytes of W itself. */
-    public long weightBytes() {
-        return rows * cols * dtype.bytes();
+    /** True when only a share of W stays in memory: borders have no memory of their own then. */
+    public boolean sharded() {
+        return shards.isPresent();
     }
 
-    /** Bytes of the buffer beyond W: borders and row padding. */
+    /** What stays in memory for the whole run: the buffer, or this rank's share of W. */
+    Tensor resident() {
+        return shards.map(ShardedMatrix::resident).orElseGet(this::weight);
+    }
+
+    /** What is in memory here of the rows {@code from .. from + count} of W. */
+    public HeldRows held(long from, long count) {
+        return shards.map(ShardedMatrix::held)
+                .orElseGet(() -> HeldRows.all(weight()))
+                .part(from, count);
+    }
+
+    /**
+     * Says from what the borders are written each time that the scratch is filled.
+     *
+     * @param masters of all blocks
+     */
+    void bordersFrom(List<PublishKernel.Copy> masters) {
+        if (shards.isEmpty()) {
+            return;
+        }
+        if (masters.size() != 2 * blocks.size()) {
+            throw JloraException.usage(
+                    name
+                            + " is sharded and has adapters that are not trained; leave shard_base"
+                            + " out, it is for training alone.");
+        }
+        List<Step> finish = new ArrayList<>();
+        long unused = rank() - usedRank;
+        if (unused > 0) {
+            Tensor zeros = border.orElseThrow().lowRank().a().rows(usedRank, unused);
+            finish.add(
+                    Step.of(
+                            "random_fill.constant",
+                            List.of(),
+                            List.of(zeros),
+                            k -> k.randomFill().constant(zeros, 0)));
+        }
+        if (!masters.isEmpty()) {
+            finish.add(
+                    Step.of(
+                            "publish",
+                            masters.stream().map(PublishKernel.Copy::from).toList(),
+                            masters.stream().map(PublishKernel.Copy::to).toList(),
+                            k -> k.publish().publish(masters)));
+        }
+        expansion = Optional.of(shards.get().expansion(finish));
+    }
+
+    /** To be called where a trace reads the weight: it may have to be made whole first. */
+    public void expandIn(Trace trace) {
+        if (shards.isPresent()) {
+            trace.expand(
+                    expansion.orElseThrow(
+                            () ->
+                                    new IllegalStateException(
+                                            name + " is sharded, its borders have no source")));
+        }
+    }
+
+    /** Bytes of W in memory. */
+    public long weightBytes() {
+        return resident().rows() * cols * dtype.bytes();
+    }
+
+    /** Bytes in memory beyond W: borders and row padding. */
     public long borderBytes() {
-        return weight().storage().bytes() - weightBytes();
+        return resident().storage().bytes() - weightBytes();
     }
 }

@@ -2,15 +2,17 @@ package jlora.runtime.weight;
 
 import jlora.runtime.tensor.Tensor;
 
+import java.util.Objects;
+
 /**
  * A tensor of a Hugging Face checkpoint and where it belongs.
  *
  * @param name its name in the checkpoint, such as {@code model.layers.0.self_attn.q_proj.weight}
- * @param target the view that holds it, [out,in] for matrices
+ * @param held where it is, [out,in] for matrices: as a whole, or some of its rows
  * @param transposed true when the checkpoint stores [in,out], as GPT-2's Conv1D does
  * @param init how random initialisation fills it
  */
-public record CheckpointTensor(String name, Tensor target, boolean transposed, Init init) {
+public record CheckpointTensor(String name, HeldRows held, boolean transposed, Init init) {
     /**
      * What random initialisation draws: zeros, ones, or a normal distribution with the model's
      * standard deviation.
@@ -19,5 +21,30 @@ public record CheckpointTensor(String name, Tensor target, boolean transposed, I
         ZEROS,
         ONES,
         NORMAL
+    }
+
+    public CheckpointTensor {
+        Objects.requireNonNull(name);
+        Objects.requireNonNull(held);
+    }
+
+    /** The view that holds it, or what is here of it. */
+    public Tensor target() {
+        return held.here();
+    }
+
+    /** Rows of the whole tensor, wherever they are. */
+    public long rows() {
+        return held.of();
+    }
+
+    /** Elements of the whole tensor. */
+    public long elements() {
+        return held.of() * held.here().cols();
+    }
+
+    /** True when all of it is here. */
+    public boolean whole() {
+        return held.of() == held.here().rows();
     }
 }

@@ -1,5 +1,6 @@
 package jlora.runtime.weight;
 
+import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
@@ -8,6 +9,7 @@ import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
@@ -21,6 +23,7 @@ public final class ModelWeights {
     private final List<Tensor> plain = new ArrayList<>();
     private final List<Supplier<CheckpointTensor>> declared = new ArrayList<>();
     private List<CheckpointTensor> checkpoint;
+    private Optional<Sharding> sharding = Optional.empty();
 
     public ModelWeights(DType dtype) {
         this.dtype = dtype;
@@ -38,6 +41,13 @@ public final class ModelWeights {
         return weight;
     }
 
+    /** A matrix without borders, drawn from a normal distribution, under its checkpoint name. */
+    public BorderedWeight matrix(String name, long rows, long cols) {
+        BorderedWeight weight = bordered(name, rows, cols);
+        inCheckpoint(name, () -> weight.held(0, rows), false, CheckpointTensor.Init.NORMAL);
+        return weight;
+    }
+
     /** A matrix or vector without borders: embeddings, norms, biases. */
     public Tensor plain(String name, long rows, long cols) {
         Tensor tensor = Tensor.dense(name, Storage.Role.WEIGHT, dtype, rows, cols);
@@ -48,7 +58,7 @@ public final class ModelWeights {
     /** A matrix or vector without borders that the checkpoint holds under the same name. */
     public Tensor plain(String name, long rows, long cols, CheckpointTensor.Init init) {
         Tensor tensor = plain(name, rows, cols);
-        inCheckpoint(name, () -> tensor, false, init);
+        inCheckpoint(name, () -> HeldRows.all(tensor), false, init);
         return tensor;
     }
 
@@ -61,14 +71,38 @@ public final class ModelWeights {
 
     /** Says where a checkpoint's tensor belongs; the view is asked for after sealing. */
     public void inCheckpoint(
-            String name, Supplier<Tensor> target, boolean transposed, CheckpointTensor.Init init) {
+            String name,
+            Supplier<HeldRows> target,
+            boolean transposed,
+            CheckpointTensor.Init init) {
         declared.add(() -> new CheckpointTensor(name, target.get(), transposed, init));
+    }
+
+    /** Keeps only this rank's share of each matrix in memory; before {@link #seal}. */
+    public void shard(Sharding among) {
+        if (checkpoint != null) {
+            throw new IllegalStateException("weights are sharded before they are sealed");
+        }
+        sharding = Optional.of(among);
+    }
+
+    /** How ranks share these weights; empty when this process holds them whole. */
+    public Optional<Sharding> sharding() {
+        return sharding;
     }
 
     /** Fixes the layout; borders can no longer be reserved. */
     public void seal() {
-        bordered.forEach(BorderedWeight::seal);
+        bordered.forEach(w -> w.seal(sharding));
         checkpoint = declared.stream().map(Supplier::get).toList();
+    }
+
+    /**
+     * Sharded weights have their borders in scratch: says that these parameters' masters are what
+     * they are written from.
+     */
+    public void bordersFrom(ParameterSet parameters) {
+        bordered.forEach(w -> w.bordersFrom(parameters.expanded(w.weight().storage())));
     }
 
     /** Every tensor that the checkpoint must have, in the order of the model. */
@@ -84,6 +118,10 @@ public final class ModelWeights {
      * are decayed, norms and biases not, as in Transformers.
      */
     public List<Parameter> parameters() {
+        if (sharding.isPresent()) {
+            throw JloraException.usage(
+                    "Sharded weights are frozen, they cannot be trained; leave shard_base out.");
+        }
         List<Tensor> values = new ArrayList<>();
         bordered.forEach(w -> values.add(w.weight()));
         plain.stream().filter(t -> t.storage().role() == Storage.Role.WEIGHT).forEach(values::add);
@@ -92,12 +130,19 @@ public final class ModelWeights {
 
     /** Number of parameters of the base model, borders excluded. */
     public long elements() {
-        return checkpoint().stream().mapToLong(t -> t.target().elements()).sum();
+        return checkpoint().stream().mapToLong(CheckpointTensor::elements).sum();
     }
 
     /** Bytes of the base weights themselves. */
     public long weightBytes() {
         return allocatedBytes() - borderBytes();
+    }
+
+    /** Of these, bytes of matrices that ranks share; 0 where there is no sharding. */
+    public long sharedBytes() {
+        return sharding.isEmpty()
+                ? 0
+                : bordered.stream().mapToLong(BorderedWeight::weightBytes).sum();
     }
 
     /** Bytes of borders and row padding. */
@@ -112,7 +157,7 @@ public final class ModelWeights {
 
     private List<Storage> storages() {
         List<Storage> all = new ArrayList<>();
-        bordered.forEach(w -> all.add(w.weight().storage()));
+        bordered.forEach(w -> all.add(w.resident().storage()));
         plain.forEach(t -> all.add(t.storage()));
         return all;
     }

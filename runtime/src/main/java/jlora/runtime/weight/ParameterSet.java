@@ -27,7 +27,9 @@ public final class ParameterSet {
      * @param master f32 [1,P]; gradient, m and v likewise
      * @param updates f32 [1,1]: updates so far; steps that were left out are none
      * @param decayed how many elements, from the front, get weight decay
-     * @param copies what must be written, after an update, for products to see the new values
+     * @param copies what must be written, after an update, for products to see the new values;
+     *     those in scratch of sharded weights are not among them, they are written when the scratch
+     *     is filled
      */
     public record Group(
             int adapter,
@@ -43,6 +45,7 @@ public final class ParameterSet {
     private final Map<Tensor, Tensor> gradients = new HashMap<>();
     private final Map<Parameter, Tensor> masters = new LinkedHashMap<>();
     private final List<Group> groups = new ArrayList<>();
+    private final Map<Storage, List<PublishKernel.Copy>> expanded = new HashMap<>();
     private final List<Storage> storages;
     private final Tensor updates;
     private final Tensor gradient;
@@ -74,7 +77,12 @@ public final class ParameterSet {
             Parameter p = parameters.get(i);
             masters.put(p, view(p, master, offset));
             gradients.put(p.value(), view(p, gradient, offset));
-            copies.add(new PublishKernel.Copy(p.value(), masters.get(p), p.scale()));
+            PublishKernel.Copy copy = new PublishKernel.Copy(p.value(), masters.get(p), p.scale());
+            Storage to = p.value().storage();
+            (to.role() == Storage.Role.EXPANSION
+                            ? expanded.computeIfAbsent(to, s -> new ArrayList<>())
+                            : copies)
+                    .add(copy);
             offset += p.value().elements();
             decayed += p.decayed() ? p.value().elements() : 0;
             if (i + 1 == parameters.size() || parameters.get(i + 1).adapter() != p.adapter()) {
@@ -119,6 +127,11 @@ public final class ParameterSet {
     /** f32 [G,1]: the updates that each group has had. */
     public Tensor updates() {
         return updates;
+    }
+
+    /** What must be written into the scratch of a sharded weight whenever that is filled. */
+    List<PublishKernel.Copy> expanded(Storage scratch) {
+        return List.copyOf(expanded.getOrDefault(scratch, List.of()));
     }
 
     /** Number of trained elements. */

@@ -38,6 +38,7 @@ public final class RandomInit {
                 case NORMAL ->
                         kernel.normal(
                                 target,
+                                tensor.held().first() * target.cols(),
                                 seed,
                                 RandomStream.number(tensor.name()),
                                 standardDeviation);

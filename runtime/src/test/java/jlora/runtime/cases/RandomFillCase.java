@@ -9,10 +9,14 @@ import jlora.runtime.tensor.DType;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Normal numbers and one value; rows whose length is no multiple of four share counters. */
+/**
+ * Normal numbers and one value; rows whose length is no multiple of four share counters, and so do
+ * parts of one tensor.
+ */
 public record RandomFillCase(
         int rows,
         int cols,
+        long first,
         long seed,
         int stream,
         double standardDeviation,
@@ -22,10 +26,11 @@ public record RandomFillCase(
     public static List<OpCase<RandomFillKernel>> all() {
         List<OpCase<RandomFillKernel>> cases = new ArrayList<>();
         for (DType dtype : List.of(F32, BF16)) {
-            cases.add(new RandomFillCase(1, 1, 0, 0, 1, dtype, Layout.ODD));
-            cases.add(new RandomFillCase(7, 13, -1, -1, 0.02, dtype, Layout.ODD));
-            cases.add(new RandomFillCase(33, 64, 1L << 40, 7, 0.02, dtype, Layout.PADDED));
-            cases.add(new RandomFillCase(70, 2050, 3, 1 << 31, 1.5, dtype, Layout.DENSE));
+            cases.add(new RandomFillCase(1, 1, 0, 0, 0, 1, dtype, Layout.ODD));
+            cases.add(new RandomFillCase(7, 13, 6, -1, -1, 0.02, dtype, Layout.ODD));
+            cases.add(
+                    new RandomFillCase(33, 64, 1L << 34, 1L << 40, 7, 0.02, dtype, Layout.PADDED));
+            cases.add(new RandomFillCase(70, 2050, 4101, 3, 1 << 31, 1.5, dtype, Layout.DENSE));
         }
         return cases;
     }
@@ -33,8 +38,8 @@ public record RandomFillCase(
     /** A matrix of a 0.5B Llama. */
     public static List<OpCase<RandomFillKernel>> speed() {
         return List.of(
-                new RandomFillCase(4864, 896, 1, 1, 0.02, F32, Layout.DENSE),
-                new RandomFillCase(4864, 896, 1, 1, 0.02, BF16, Layout.DENSE));
+                new RandomFillCase(4864, 896, 0, 1, 1, 0.02, F32, Layout.DENSE),
+                new RandomFillCase(4864, 896, 0, 1, 1, 0.02, BF16, Layout.DENSE));
     }
 
     @Override
@@ -54,7 +59,7 @@ public record RandomFillCase(
                 50 * elements,
                 List.of(),
                 List.of(normal),
-                (k, t) -> k.normal(t.apply(normal), seed, stream, standardDeviation));
+                (k, t) -> k.normal(t.apply(normal), first, seed, stream, standardDeviation));
         p.pass(
                 "constant",
                 0,

@@ -97,7 +97,7 @@ class DecoderTest {
                                             shape,
                                             ids.length,
                                             pad));
-            Tensor logits = Linear.logits(trace, hidden, model.head());
+            Tensor logits = Linear.logits(trace, hidden, model.head(trace));
             Plan plan = trace.finish();
             MemoryArena inputs = in.allocate(backend);
             try (MemoryArena arena = backend.allocate("plan", plan.arenaBytes())) {

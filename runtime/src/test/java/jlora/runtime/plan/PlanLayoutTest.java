@@ -127,9 +127,11 @@ class PlanLayoutTest {
         // The same steps with b in a's place.
         Schedule schedule =
                 Schedule.of(
-                        plan.steps().stream()
-                                .map(s -> new TracedStep(s, TracedStep.Phase.FORWARD, -1))
-                                .toList(),
+                        new TracedPass(
+                                plan.steps().stream()
+                                        .map(s -> new TracedStep(s, TracedStep.Phase.FORWARD, -1))
+                                        .toList(),
+                                List.of()),
                         java.util.Set.of());
         var layout =
                 new MemoryPlanner.Layout(

@@ -3,8 +3,10 @@ package jlora.runtime.plan;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraSpec;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Collective;
 import jlora.runtime.model.Model;
 import jlora.runtime.model.TinyModels;
+import jlora.runtime.nn.Linear;
 import jlora.runtime.nn.StepInputs;
 import jlora.runtime.op.Attention;
 import jlora.runtime.op.LinearCrossEntropy;
@@ -16,6 +18,7 @@ import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
 import jlora.runtime.weight.RandomInit;
+import jlora.runtime.weight.Sharding;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -29,8 +32,9 @@ final class TracedModel implements AutoCloseable {
      *
      * @param config of the model
      * @param adapters on every linear layer; 0 trains all weights
+     * @param ranks that share the weights; this is the second of them, or the only one
      */
-    record Setup(String name, String config, DType dtype, int adapters, float dropout) {
+    record Setup(String name, String config, DType dtype, int adapters, float dropout, int ranks) {
         @Override
         public String toString() {
             return name
@@ -39,7 +43,8 @@ final class TracedModel implements AutoCloseable {
                     + ", "
                     + adapters
                     + " adapters, dropout "
-                    + dropout;
+                    + dropout
+                    + (ranks > 1 ? ", a share of " + ranks : "");
         }
 
         static List<Setup> all() {
@@ -47,13 +52,44 @@ final class TracedModel implements AutoCloseable {
             for (DType dtype : List.of(DType.F32, DType.BF16)) {
                 for (int adapters = 0; adapters < 3; adapters++) {
                     for (float dropout : adapters == 0 ? new float[] {0} : new float[] {0, 0.3f}) {
-                        all.add(new Setup("llama", TinyModels.LLAMA, dtype, adapters, dropout));
-                        all.add(new Setup("gpt2", TinyModels.GPT2, dtype, adapters, dropout));
+                        all.add(new Setup("llama", TinyModels.LLAMA, dtype, adapters, dropout, 1));
+                        all.add(new Setup("gpt2", TinyModels.GPT2, dtype, adapters, dropout, 1));
                     }
                 }
             }
+            all.add(new Setup("llama", TinyModels.LLAMA, DType.F32, 1, 0.3f, 3));
+            all.add(new Setup("gpt2", TinyModels.GPT2, DType.BF16, 2, 0, 2));
             return all;
         }
+    }
+
+    /** Plays all ranks: what this one has comes from each. */
+    private record Echo(int rank, int ranks) implements Collective {
+        @Override
+        public String describe() {
+            return "echo";
+        }
+
+        @Override
+        public void sum(Tensor inPlace) {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public void gather(Tensor whole, Tensor part) {
+            long bytes = part.elements() * part.dtype().bytes();
+            MemorySegment from = part.segment().asSlice(part.byteOffset(0), bytes);
+            for (int r = 0; r < ranks; r++) {
+                long to = whole.byteOffset(0) + r * bytes;
+                whole.segment().asSlice(to, bytes).copyFrom(from);
+            }
+        }
+
+        @Override
+        public void finish() {}
+
+        @Override
+        public void close() {}
     }
 
     static final int TOKENS = 23;
@@ -69,6 +105,11 @@ final class TracedModel implements AutoCloseable {
     TracedModel(Setup setup) {
         this.setup = setup;
         this.model = TinyModels.create(setup.config, setup.dtype);
+        if (setup.ranks > 1) {
+            Sharding sharding = new Sharding(1, setup.ranks);
+            sharding.join(new Echo(1, setup.ranks));
+            model.weights().shard(sharding);
+        }
         List<Parameter> trained = new ArrayList<>();
         List<LoraAdapter> attached = new ArrayList<>();
         for (int i = 0; i < setup.adapters; i++) {
@@ -79,6 +120,7 @@ final class TracedModel implements AutoCloseable {
         attached.forEach(a -> trained.addAll(a.parameters()));
         this.parameters =
                 new ParameterSet(setup.adapters == 0 ? model.weights().parameters() : trained);
+        model.weights().bordersFrom(parameters);
         this.inputs = StepInputs.of(TOKENS, STARTS.length - 1, setup.adapters > 1, false);
     }
 
@@ -105,13 +147,26 @@ final class TracedModel implements AutoCloseable {
                 trace,
                 loss,
                 hidden,
-                model.head(),
+                model.head(trace),
                 in.targets(),
                 in.lossScale(),
                 0,
                 in.mostTargets(),
                 chunk);
         return trace.finish(recompute);
+    }
+
+    int layers() {
+        return model.config().layers();
+    }
+
+    List<Linear> linears() {
+        return model.linears();
+    }
+
+    /** A plan for fewer tokens. */
+    Plan smaller(Recompute recompute) {
+        return plan(StepInputs.of(TOKENS / 2, 1, setup.adapters > 1, false), 4, recompute);
     }
 
     /** Plans a large model of which nothing is allocated. */
@@ -134,7 +189,7 @@ final class TracedModel implements AutoCloseable {
                 trace,
                 loss,
                 hidden,
-                model.head(),
+                model.head(trace),
                 in.targets(),
                 in.lossScale(),
                 0,
@@ -154,7 +209,13 @@ final class TracedModel implements AutoCloseable {
         arenas.add(Placement.allocate(backend, "results", List.of(loss.storage())));
         model.fillConstants(backend);
         RandomInit.fill(backend, model.weights(), 0.2, 1);
-        TinyModels.fillBorders(backend, model, 0.2, 2);
+        if (setup.ranks > 1) {
+            parameters.parameters().stream()
+                    .map(parameters::master)
+                    .forEach(m -> backend.kernels().randomFill().normal(m, m.offset(), 2, 3, 0.2));
+        } else {
+            TinyModels.fillBorders(backend, model, 0.2, 2);
+        }
         int[] ids = new int[TOKENS];
         int[] positions = new int[TOKENS];
         int[] targets = new int[TOKENS];

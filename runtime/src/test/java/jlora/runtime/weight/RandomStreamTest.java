@@ -39,7 +39,7 @@ final class RandomStreamTest {
         try (CpuBackend backend = new CpuBackend(CpuOptions.defaults());
                 MemoryArena memory = backend.allocate("weights", to.storage().bytes())) {
             memory.place(to.storage(), 0);
-            backend.kernels().randomFill().normal(to, 7, RandomStream.number("name"), 0.02);
+            backend.kernels().randomFill().normal(to, 0, 7, RandomStream.number("name"), 0.02);
             float[] values = HostValues.read(backend, to);
             RandomStream random = new RandomStream(7, "name");
             for (float value : values) {

@@ -3,6 +3,7 @@ package jlora.trainer.bench;
 import jlora.runtime.ExitCode;
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.model.ModelConfig;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.tensor.DType;
@@ -111,7 +112,8 @@ public final class BenchRun implements AutoCloseable {
      * per token for each weight of a product, the head's included.
      */
     public double modelFlops() {
-        double weights = job.model().model().head().elements();
+        ModelConfig config = job.model().model().config();
+        double weights = (double) config.vocabSize() * config.hiddenSize();
         for (Linear linear : job.model().model().linears()) {
             weights += (double) linear.weight().rows() * linear.weight().cols();
         }

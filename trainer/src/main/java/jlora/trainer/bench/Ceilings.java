@@ -103,7 +103,7 @@ public record Ceilings(double flopsPerSecond, double bytesPerSecond, int size, l
         try (MemoryArena _ = Placement.allocate(backend, "ceiling", storages)) {
             int stream = 0;
             for (Tensor t : tensors) {
-                backend.kernels().randomFill().normal(t, 0, stream++, 1);
+                backend.kernels().randomFill().normal(t, 0, 0, stream++, 1);
             }
             Runnable timed = () -> work.accept(tensors);
             timed.run();

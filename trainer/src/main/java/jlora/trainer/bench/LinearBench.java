@@ -57,7 +57,7 @@ public record LinearBench(double loraMilliseconds, double frozenMilliseconds) {
         try (MemoryArena _ = Placement.allocate(backend, "frozen twin", storages)) {
             int stream = 0;
             for (Tensor t : List.of(x, w, y)) {
-                backend.kernels().randomFill().normal(t, 0, stream++, 1);
+                backend.kernels().randomFill().normal(t, 0, 0, stream++, 1);
             }
             Runnable both =
                     () -> {

@@ -43,8 +43,8 @@ public record MergeBench(
             double rank = module.border().a().rows();
             backend.kernels()
                     .randomFill()
-                    .normal(module.border().a(), 1, stream++, 1 / Math.sqrt(rank));
-            backend.kernels().randomFill().normal(module.border().b(), 1, stream++, DELTA);
+                    .normal(module.border().a(), 0, 1, stream++, 1 / Math.sqrt(rank));
+            backend.kernels().randomFill().normal(module.border().b(), 0, 1, stream++, DELTA);
         }
         List<MergeKernel.Part> parts =
                 adapter.modules().stream()

@@ -41,6 +41,14 @@ final class PlanCommand implements Callable<Integer> {
                             + " rtx4090, …")
     private Optional<String> device = Optional.empty();
 
+    @Option(
+            names = "--workers",
+            paramLabel = "N",
+            description =
+                    "Plan for one of N workers that train together, with what they exchange;"
+                            + " shard_base divides the base among them.")
+    private int workers = 1;
+
     @Option(names = "--json", description = "Print the plan as JSON.")
     private boolean json;
 
@@ -52,8 +60,8 @@ final class PlanCommand implements Callable<Integer> {
         String name = device.orElse("cpu");
         Device known = name.equals("cpu") ? Device.cpu() : Device.of(name);
         Device target = Backends.limited(config, known);
-        PlanJob job = new PlanJob(config, target);
-        PlanTable table = new PlanTable(job.model().model(), job.plan(), target);
+        PlanJob job = new PlanJob(config, target, requireWorkers());
+        PlanTable table = job.table();
         PrintWriter out = spec.commandLine().getOut();
         out.print(
                 json
@@ -64,5 +72,12 @@ final class PlanCommand implements Callable<Integer> {
             throw new JloraException(ExitCode.OUT_OF_MEMORY, job.advice());
         }
         return ExitCode.DONE.code();
+    }
+
+    private int requireWorkers() {
+        if (workers < 1) {
+            throw JloraException.usage("--workers " + workers + " is not a number from 1.");
+        }
+        return workers;
     }
 }

@@ -41,6 +41,7 @@ final class ConfigLoader {
                             }
                         });
         refuseAdapterKeysOfFullTraining(values, places);
+        refuseShardsOfFullTraining(values, places);
         SectionReader.fillDefaults(RunConfig.keys(), values);
         fillDerived(values);
         RunConfig config =
@@ -125,6 +126,17 @@ final class ConfigLoader {
                                 + " has no effect with method full, which trains every weight;"
                                 + " remove it or set method: lora");
             }
+        }
+    }
+
+    private static void refuseShardsOfFullTraining(
+            Map<String, Object> values, Map<String, Place> places) {
+        if (values.get("method") == TrainingMethod.FULL
+                && values.get("shard_base").equals(Boolean.TRUE)) {
+            throw JloraException.usage(
+                    places.get("shard_base")
+                            + ": shard_base shares frozen weights among workers, and method full"
+                            + " freezes none; remove it or set method: lora");
         }
     }
 

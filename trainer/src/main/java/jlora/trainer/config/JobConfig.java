@@ -34,6 +34,7 @@ public record JobConfig(
                                         + " them layer by layer ahead of use, for bases larger than"
                                         + " one device.",
                         value = "false",
+                        mayChange = true,
                         aka = {"fsdp", "zero_stage", "deepspeed"})
                 boolean shardBase) {
     public JobConfig {

@@ -1,14 +1,20 @@
 package jlora.trainer.job;
 
 import jlora.runtime.plan.Recompute;
+import jlora.runtime.weight.Sharding;
 import jlora.trainer.config.GradientCheckpointing;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Passes;
+
+import java.util.Optional;
+import java.util.OptionalInt;
 
 /** What to change when a plan does not fit: tried on the planner itself, not guessed. */
 final class MemoryAdvice {
     /** Shorter sequences than this teach nothing worth advising. */
     private static final int SHORTEST = 8;
+
+    private static final int MOST_WORKERS = 64;
 
     private final RunModel model;
     private final Passes passes;
@@ -62,7 +68,9 @@ final class MemoryAdvice {
                         + shorter
                         + " with per_device_train_batch_size: 1"
                         + evaluation("per_device_eval_batch_size: 1")
-                        + " would fit.";
+                        + " would fit"
+                        + onWorkers(", and so would ")
+                        + ".";
             }
         }
         return nothing();
@@ -71,7 +79,41 @@ final class MemoryAdvice {
     private String nothing() {
         return "even the shortest batch needs "
                 + Bytes.text(size(1, 1, 1).totalBytes())
-                + ", so take a machine with more memory, a smaller model or a smaller lora_r.";
+                + ", so take a machine with more memory, a smaller model, a smaller lora_r"
+                + onWorkers(", or what would fit: ")
+                + ".";
+    }
+
+    private String onWorkers(String before) {
+        OptionalInt workers = workers();
+        return workers.isEmpty()
+                ? ""
+                : before + "shard_base: true on " + workers.getAsInt() + " workers";
+    }
+
+    /** The fewest workers that hold the base together, of those tried. */
+    private OptionalInt workers() {
+        if (model.blueprint().adapters().isEmpty()) {
+            return OptionalInt.empty();
+        }
+        var inputs = plan.training().largest().inputs();
+        int now = model.model().weights().sharding().map(Sharding::ranks).orElse(1);
+        for (int workers = 2 * now; workers <= MOST_WORKERS; workers *= 2) {
+            Optional<Sharding> share = Optional.of(new Sharding(0, workers));
+            RunModel sharded =
+                    RunModel.forTraining(model.config(), model.model().weights().dtype(), share);
+            Passes same = TrainJob.passes(sharded, model.config(), device);
+            RunPlan of =
+                    new MemoryAdvice(sharded, same, plan, device)
+                            .size(
+                                    Math.toIntExact(inputs.tokens()),
+                                    Math.toIntExact(inputs.sequences()),
+                                    Integer.MAX_VALUE);
+            if (of.fits(device)) {
+                return OptionalInt.of(workers);
+            }
+        }
+        return OptionalInt.empty();
     }
 
     private String evaluation(String setting) {

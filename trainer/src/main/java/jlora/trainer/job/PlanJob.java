@@ -22,9 +22,22 @@ public final class PlanJob {
     private final RunPlan plan;
     private final Device device;
     private final RunPlan.BatchSize size;
+    private final int workers;
 
     public PlanJob(RunConfig config, Device device) {
-        this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
+        this(config, device, 1);
+    }
+
+    /**
+     * @param workers that share the run; the plan is for one of them
+     */
+    public PlanJob(RunConfig config, Device device, int workers) {
+        this.workers = workers;
+        this.model =
+                RunModel.forTraining(
+                        config,
+                        RunModel.dtype(config, device.gpu()),
+                        RunModel.sharding(config, workers));
         this.device = device;
         this.passes = TrainJob.passes(model, config, device);
         int length = RunData.maxLength(config, model.model().config());
@@ -48,6 +61,11 @@ public final class PlanJob {
 
     public RunPlan plan() {
         return plan;
+    }
+
+    /** The plan in words and as JSON. */
+    public PlanTable table() {
+        return new PlanTable(model.model(), plan, device, workers);
     }
 
     /** The batch that the plan is for. */

@@ -15,8 +15,17 @@ public final class PlanTable {
     private final Model model;
     private final RunPlan plan;
     private final Device device;
+    private final int workers;
 
     public PlanTable(Model model, RunPlan plan, Device device) {
+        this(model, plan, device, 1);
+    }
+
+    /**
+     * @param workers that train together; the plan is for one of them
+     */
+    public PlanTable(Model model, RunPlan plan, Device device, int workers) {
+        this.workers = workers;
         this.model = model;
         this.plan = plan;
         this.device = device;
@@ -57,6 +66,20 @@ public final class PlanTable {
         line(out, "  %-34s %14s", "tokens of a step", count(plan.tokensPerStep()));
         line(out, "  %-34s %14s", "FLOPs of a step", si(plan.flopsPerStep()) + "FLOP");
         line(out, "  %-34s %14s", "bytes moved in a step", Bytes.text(plan.bytesMovedPerStep()));
+        if (workers > 1) {
+            line(out, "  %-34s %14s", "workers", count(workers));
+            line(out, "  %-34s %14s", "tokens of a step, all workers", count(globalTokens()));
+            line(
+                    out,
+                    "  %-34s %14s",
+                    "gradients summed in a step",
+                    Bytes.text(plan.gradientBytes()));
+            line(
+                    out,
+                    "  %-34s %14s",
+                    "layers gathered in a step",
+                    Bytes.text(plan.gatheredBytesPerStep()));
+        }
         if (device.bf16Tflops() > 0) {
             line(
                     out,
@@ -79,6 +102,10 @@ public final class PlanTable {
             event = event.with(field.getKey(), field.getValue());
         }
         return event;
+    }
+
+    private long globalTokens() {
+        return workers * plan.tokensPerStep();
     }
 
     private static void line(StringBuilder out, String format, Object... values) {
@@ -120,6 +147,10 @@ public final class PlanTable {
         root.put("tokens_per_step", plan.tokensPerStep());
         root.put("flops_per_step", plan.flopsPerStep());
         root.put("bytes_moved_per_step", plan.bytesMovedPerStep());
+        root.put("workers", workers);
+        root.put("tokens_per_global_step", globalTokens());
+        root.put("all_reduce_bytes_per_step", workers > 1 ? plan.gradientBytes() : 0);
+        root.put("gather_bytes_per_step", plan.gatheredBytesPerStep());
         return root;
     }
 }

@@ -9,6 +9,7 @@ import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraConfig;
 import jlora.runtime.adapter.lora.LoraSpec;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Collective;
 import jlora.runtime.io.Fingerprint;
 import jlora.runtime.io.HuggingFaceFolder;
 import jlora.runtime.io.Json;
@@ -20,6 +21,7 @@ import jlora.runtime.nn.Linear;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.RandomInit;
+import jlora.runtime.weight.Sharding;
 import jlora.trainer.config.AdapterSettings;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.config.TrainingMethod;
@@ -31,6 +33,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -74,12 +77,29 @@ public final class RunModel {
      * The model for training: with a new or a continued adapter, or with all its weights trained.
      */
     public static RunModel forTraining(RunConfig config, DType dtype) {
-        return of(config, dtype, true);
+        return forTraining(config, dtype, Optional.empty());
+    }
+
+    /**
+     * @param sharding how ranks share the frozen weights
+     */
+    public static RunModel forTraining(RunConfig config, DType dtype, Optional<Sharding> sharding) {
+        return of(config, dtype, true, sharding);
+    }
+
+    /**
+     * What a plan for one of some workers needs to know of {@code shard_base}; empty when it holds
+     * the whole base, as one worker does.
+     */
+    static Optional<Sharding> sharding(RunConfig config, int workers) {
+        return config.job().shardBase() && workers > 1
+                ? Optional.of(new Sharding(0, workers))
+                : Optional.empty();
     }
 
     /** The model for inference: with the saved adapter, where one is named. */
     public static RunModel forInference(RunConfig config, DType dtype) {
-        return of(config, dtype, false);
+        return of(config, dtype, false, Optional.empty());
     }
 
     /** The type that a run computes in on this kind of device. */
@@ -91,11 +111,23 @@ public final class RunModel {
         };
     }
 
-    private static RunModel of(RunConfig config, DType dtype, boolean training) {
+    /** The same for a worker that is joined to the others. */
+    static Optional<Sharding> sharding(RunConfig config, Collective joined) {
+        if (!config.job().shardBase()) {
+            return Optional.empty();
+        }
+        Sharding sharding = new Sharding(joined.rank(), joined.ranks());
+        sharding.join(joined);
+        return Optional.of(sharding);
+    }
+
+    private static RunModel of(
+            RunConfig config, DType dtype, boolean training, Optional<Sharding> sharding) {
         Path folder = config.model().modelNameOrPath().orElseThrow();
         Path file = HuggingFaceFolder.configFile(folder);
         ObjectNode json = HuggingFaceFolder.readConfig(folder);
         Model model = Models.create(file.toString(), json, dtype);
+        sharding.ifPresent(model.weights()::shard);
         Optional<Path> saved = config.model().adapterNameOrPath();
         if (training && config.train().method() == TrainingMethod.FULL) {
             return new RunModel(config, folder, Blueprint.full(model), Optional.empty());
@@ -196,7 +228,11 @@ public final class RunModel {
 
     /** What the user should know of the model, one sentence each. */
     public List<String> notes() {
-        return model().notices();
+        List<String> notes = new ArrayList<>(model().notices());
+        if (config.job().shardBase() && model().weights().sharding().isEmpty()) {
+            notes.add("shard_base has no effect here: one process holds the whole base.");
+        }
+        return notes;
     }
 
     /** What the adapter is, for writing it; empty without one. */

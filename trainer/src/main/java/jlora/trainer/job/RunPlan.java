@@ -2,6 +2,7 @@ package jlora.trainer.job;
 
 import jlora.runtime.plan.Plan;
 import jlora.runtime.plan.Recompute;
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
@@ -137,9 +138,16 @@ public final class RunPlan {
     private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved) {
         ModelWeights weights = blueprint.model().weights();
         List<MemoryItem> items = new ArrayList<>();
-        items.add(
-                new MemoryItem(
-                        "weights (" + weights.dtype().torchName() + ")", weights.weightBytes()));
+        String name = "weights (" + weights.dtype().torchName() + ")";
+        if (weights.sharding().isPresent()) {
+            int ranks = weights.sharding().get().ranks();
+            long shared = weights.sharedBytes();
+            items.add(new MemoryItem(name + ", 1/" + ranks + " share", shared));
+            items.add(
+                    new MemoryItem("embeddings and norms, whole", weights.weightBytes() - shared));
+        } else {
+            items.add(new MemoryItem(name, weights.weightBytes()));
+        }
         if (!blueprint.adapters().isEmpty()) {
             items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
         }
@@ -167,11 +175,11 @@ public final class RunPlan {
         items.add(new MemoryItem("batch inputs", inputBytes()));
         Plan plan = microBatch();
         for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {
-            items.add(
-                    new MemoryItem(
-                            part.getKey().label(),
-                            part.getValue(),
-                            plan.largestParts().get(part.getKey())));
+            long most = plan.largestParts().get(part.getKey());
+            if (part.getKey() == Plan.Part.EXPANDED && most == 0) {
+                continue;
+            }
+            items.add(new MemoryItem(part.getKey().label(), part.getValue(), most));
         }
         if (arenaBytes() > plan.arenaBytes()) {
             items.add(
@@ -207,6 +215,16 @@ public final class RunPlan {
      */
     public long bytesMovedPerStep() {
         return accumulation * microBatch().bytesMoved();
+    }
+
+    /** Bytes of gradients that workers sum once in an optimizer step. */
+    public long gradientBytes() {
+        return trainedParameters() * DType.F32.bytes();
+    }
+
+    /** Bytes of frozen layers that reach this worker from others in an optimizer step. */
+    public long gatheredBytesPerStep() {
+        return accumulation * microBatch().fetchedBytes();
     }
 
     public long tokensPerStep() {

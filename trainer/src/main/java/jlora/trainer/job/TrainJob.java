@@ -79,7 +79,11 @@ public final class TrainJob implements AutoCloseable {
             Optional<Collective> others) {
         this.stop = stop;
         this.others = others;
-        this.model = RunModel.forTraining(config, RunModel.dtype(config, device.gpu()));
+        this.model =
+                RunModel.forTraining(
+                        config,
+                        RunModel.dtype(config, device.gpu()),
+                        others.flatMap(joined -> RunModel.sharding(config, joined)));
         this.device = device;
         this.data =
                 RunData.forTraining(
@@ -135,6 +139,12 @@ public final class TrainJob implements AutoCloseable {
     /** What the run is planned for. */
     public Device device() {
         return device;
+    }
+
+    /** The plan in words and as JSON. */
+    PlanTable table() {
+        int workers = others.map(Collective::ranks).orElse(1);
+        return new PlanTable(model.model(), plan, device, workers);
     }
 
     /** Refuses a plan that does not fit, with what would. */

@@ -149,7 +149,7 @@ public final class TrainRun {
         given.notes().forEach(log::note);
         job.data().notes().forEach(line -> log.say(RunEvent.info("data", line)));
         job.model().notes().forEach(log::note);
-        log.say(new PlanTable(job.model().model(), job.plan(), job.device()).event());
+        log.say(job.table().event());
         job.requireFit();
         Memo<RunIdentity> identity = new Memo<>(() -> workers.identity(job, backend));
         resumed.ifPresent(

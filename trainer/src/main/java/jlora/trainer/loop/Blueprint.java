@@ -54,6 +54,8 @@ public record Blueprint(Model model, List<LoraAdapter> adapters, ParameterSet pa
         if (trained) {
             attached.forEach(a -> parameters.addAll(a.parameters()));
         }
-        return new Blueprint(model, attached, new ParameterSet(parameters));
+        ParameterSet set = new ParameterSet(parameters);
+        model.weights().bordersFrom(set);
+        return new Blueprint(model, attached, set);
     }
 }

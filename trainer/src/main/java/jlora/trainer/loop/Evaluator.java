@@ -98,6 +98,7 @@ public final class Evaluator implements AutoCloseable {
         long tokens = 0;
         for (int first = 0; first < batches; first += losses.slots()) {
             int end = Math.min(batches, first + losses.slots());
+            int own = 0;
             losses.begin(stop.getAsBoolean());
             for (int i = first; i < end; i++) {
                 beat.accept("evaluation batch " + (i + 1));
@@ -106,8 +107,10 @@ public final class Evaluator implements AutoCloseable {
                 if (with.own(i)) {
                     start(batch);
                     losses.keep(i - first);
+                    own++;
                 }
             }
+            with.sitOut(end - first, own, plans.largest().plan(), session.backend());
             losses.exchange();
             float[] values = losses.readLater().get();
             if (losses.stop(values)) {

@@ -67,7 +67,7 @@ public final class Passes {
                 trace,
                 loss,
                 hidden,
-                model.head(),
+                model.head(trace),
                 inputs.targets(),
                 inputs.lossScale(),
                 smoothing,
@@ -98,7 +98,7 @@ public final class Passes {
     public Logits logits(StepInputs inputs, long longest) {
         Trace trace = Trace.inference(dtype());
         Tensor hidden = hidden(trace, inputs, longest);
-        Tensor logits = Linear.logits(trace, hidden, blueprint.model().head());
+        Tensor logits = Linear.logits(trace, hidden, blueprint.model().head(trace));
         return new Logits(trace.finish(), logits);
     }
 

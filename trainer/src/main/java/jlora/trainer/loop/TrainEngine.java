@@ -175,6 +175,9 @@ public final class TrainEngine {
         List<Readback> losses = new ArrayList<>();
         lastStep.clear();
         shared.ifPresent(s -> s.begin(workers.get().wantsToStop().getAsBoolean()));
+        // First of all: the update may follow the last own batch at once, in one routine.
+        Plan pass = plans.largest().plan();
+        workers.ifPresent(w -> w.sitOut(all.size(), own.size(), pass, backend));
         boolean whole = own.size() == 1;
         for (int i : own) {
             BatchPlans.Entry entry = plans.of(all.get(i));

@@ -1,6 +1,8 @@
 package jlora.trainer.loop;
 
+import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.Collective;
+import jlora.runtime.plan.Plan;
 
 import java.util.function.BooleanSupplier;
 
@@ -22,6 +24,19 @@ public record Workers(Collective collective, int microBatches, BooleanSupplier w
     /** Whether a batch, by its number in the step or in the evaluation, is this worker's. */
     boolean own(int batch) {
         return batch % collective.ranks() == collective.rank();
+    }
+
+    /**
+     * Takes part in the passes of workers that have one batch more than this one, as far as they
+     * need it: what they gather of frozen layers.
+     *
+     * @param batches of all workers, in rows of one for each
+     * @param own how many of them were this worker's
+     */
+    void sitOut(int batches, int own, Plan like, Backend backend) {
+        for (int i = own; i < Math.ceilDiv(batches, collective.ranks()); i++) {
+            like.runExpansions(backend);
+        }
     }
 
     /** The losses of a step. */

@@ -135,6 +135,33 @@ class WorkersClusterTest {
         assertTrue(Math.sqrt(distance / length) < 1e-5, Math.sqrt(distance / length) + "");
     }
 
+    /** The data does not divide: at the end of an epoch and of an evaluation some have no batch. */
+    @Test
+    void sharingTheBaseChangesNoBit() throws IOException, InterruptedException {
+        Object[] always = {
+            "--eval_steps=2",
+            "--eval_strategy=steps",
+            "--per_device_train_batch_size=1",
+            "--per_device_eval_batch_size=1",
+            "--lora_target_modules=all-linear"
+        };
+        MpiRun whole = mpi(3, "whole", always);
+        assertEquals(0, whole.code(), whole.output());
+        Object[] sharing =
+                Stream.concat(Stream.of(always), Stream.of("--shard_base=true")).toArray();
+        MpiRun shared = mpi(3, "shared", sharing);
+        assertEquals(0, shared.code(), shared.output());
+        assertTrue(shared.output().contains("1/3 share"), shared.output());
+        assertArrayEquals(adapter("whole"), adapter("shared"));
+        List<JsonNode> expected = metrics("whole");
+        List<JsonNode> found = metrics("shared");
+        for (int i = 0; i < expected.size(); i++) {
+            for (String same : List.of("loss", "grad_norm", "eval_loss")) {
+                assertEquals(expected.get(i).get(same), found.get(i).get(same), same);
+            }
+        }
+    }
+
     private static Object[] with(Object[] always, int batch) {
         return Stream.concat(Stream.of(always), Stream.of("--per_device_train_batch_size=" + batch))
                 .toArray();

@@ -1,6 +1,8 @@
 package jlora.trainer.job;
 
+import jlora.runtime.StopRequest;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Collective;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.AdapterValues;
 import jlora.trainer.metrics.MetricsHistory;
@@ -36,7 +38,11 @@ public final class CudaRuns {
     }
 
     static TrainJob job(RunConfig config) {
-        return new TrainJob(config, Device.cpu().limitedTo(1L << 30), 1);
+        return job(config, Optional.empty());
+    }
+
+    private static TrainJob job(RunConfig config, Optional<Collective> others) {
+        return new TrainJob(config, Device.cpu().limitedTo(1L << 30), 1, new StopRequest(), others);
     }
 
     static MetricsHistory train(RunConfig config, Backend backend) {
@@ -54,11 +60,19 @@ public final class CudaRuns {
 
     /** Every number that a run leaves behind, to the bit. */
     public static List<Object> bits(RunConfig config, Backend backend) {
-        try (TrainJob job = job(config)) {
+        return bits(config, backend, Optional.empty());
+    }
+
+    /**
+     * @param others that the run is shared with
+     */
+    static List<Object> bits(RunConfig config, Backend backend, Optional<Collective> others) {
+        try (TrainJob job = job(config, others)) {
             job.load(backend);
             MetricsHistory history = new MetricsHistory();
             job.train(history);
             List<Object> bits = new ArrayList<>();
+            history.evaluations().forEach(e -> bits.add(e.loss()));
             history.steps().forEach(step -> bits.addAll(List.of(step.loss(), step.gradNorm())));
             AdapterValues values =
                     job.session().adapter(job.model().blueprint().adapters().getFirst());

@@ -11,6 +11,7 @@ import jlora.runtime.JloraException;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraMerge;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.backend.Collective;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
@@ -43,6 +44,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 
 /** Whole runs of the CUDA backend, on the emulator. */
@@ -153,6 +155,59 @@ final class CudaTrainingTest {
         RunConfig all = CudaRuns.config("dtype=" + dtype, "gradient_checkpointing=full");
         RunConfig none = CudaRuns.config("dtype=" + dtype, "gradient_checkpointing=none");
         assertEquals(CudaRuns.bits(none, cuda), CudaRuns.bits(all, cuda));
+    }
+
+    /** One rank that gathers from itself: in the captured step, as with several. */
+    @ParameterizedTest
+    @ValueSource(strings = {"float32", "bfloat16"})
+    void gatheredLayersGiveTheBitsOfWholeOnes(String dtype) {
+        for (String mode : List.of("none", "full")) {
+            RunConfig config =
+                    CudaRuns.config(
+                            "shard_base=true",
+                            "dtype=" + dtype,
+                            "lora_dropout=0.1",
+                            "gradient_checkpointing=" + mode,
+                            "eval_split=0.2",
+                            "eval_strategy=steps",
+                            "eval_steps=2");
+            List<Object> expected = CudaRuns.bits(config, cuda);
+            emulator.resetCalls();
+            assertEquals(expected, CudaRuns.bits(config, cuda, Optional.of(new OneRank(cuda))));
+            assertTrue(emulator.calls("cuGraphLaunch") > 0);
+        }
+    }
+
+    /** A group of one. */
+    private record OneRank(Backend backend) implements Collective {
+        @Override
+        public int rank() {
+            return 0;
+        }
+
+        @Override
+        public int ranks() {
+            return 1;
+        }
+
+        @Override
+        public String describe() {
+            return "one rank";
+        }
+
+        @Override
+        public void sum(Tensor inPlace) {}
+
+        @Override
+        public void gather(Tensor whole, Tensor part) {
+            backend.copy(whole, part);
+        }
+
+        @Override
+        public void finish() {}
+
+        @Override
+        public void close() {}
     }
 
     @Test

@@ -40,6 +40,10 @@ class GeometryPlanTest {
     }
 
     private static PlanJob plan(String geometry, long limit, String... settings) {
+        return plan(geometry, limit, 1, settings);
+    }
+
+    private static PlanJob plan(String geometry, long limit, int workers, String... settings) {
         List<String> all =
                 new ArrayList<>(
                         List.of(
@@ -50,7 +54,7 @@ class GeometryPlanTest {
                                 "lora_target_modules=all-linear"));
         all.addAll(Arrays.asList(settings));
         Device device = new Device("gpu", "any GPU", true, limit, 0, 0);
-        return new PlanJob(RunConfig.load(Optional.empty(), all), device);
+        return new PlanJob(RunConfig.load(Optional.empty(), all), device, workers);
     }
 
     private static Map<String, Long> items(PlanJob job) {
@@ -180,6 +184,71 @@ class GeometryPlanTest {
         assertTrue(text.contains(Bytes.text(json.get("total_bytes").longValue())));
         assertTrue(text.contains(json.get("recomputed").textValue()));
         assertTrue(text.contains(String.format("%,d", json.get("tokens_per_step").longValue())));
+    }
+
+    /** One of N workers: its share of the layers, and what it exchanges with the others. */
+    @ParameterizedTest
+    @ValueSource(ints = {2, 3, 8})
+    void sharesOf70bAreCountedToTheByte(int workers) {
+        ObjectNode config = HuggingFaceFolder.readConfig(GEOMETRIES.resolve("llama-3.1-70b"));
+        PlanJob job = plan("llama-3.1-70b", HUGE, workers, "max_length=512", "shard_base=true");
+        assertEquals(parameters(config), job.model().model().weights().elements());
+        long hidden = 8192;
+        long[] layer = {10 * hidden / 8, hidden, 2 * 28672, hidden};
+        long[] cols = {hidden, hidden, hidden, 28672};
+        long share = Math.ceilDiv(128256, workers) * hidden;
+        for (int i = 0; i < layer.length; i++) {
+            share += 80 * Math.ceilDiv(layer[i], workers) * cols[i];
+        }
+        Map<String, Long> items = items(job);
+        assertEquals(2 * share, items.get("weights (bfloat16), 1/" + workers + " share"));
+        long whole = 128256 * hidden + (2 * 80 + 1) * hidden;
+        // A share of other than whole granules of the arena leaves gaps behind it.
+        long gaps = workers == 3 ? 256 * 4 * 80 : 0;
+        assertEquals(2 * whole + 256, items.get("embeddings and norms, whole"), gaps);
+        // Two layers of 1.6 GiB, or one with the head.
+        long expanded = items.get("expanded layers");
+        assertTrue(expanded > 3L << 30 && expanded < 4L << 30, () -> expanded + " bytes");
+
+        ObjectNode json = job.table().json();
+        assertEquals(workers, json.get("workers").intValue());
+        assertEquals(512L * workers, json.get("tokens_per_global_step").longValue());
+        assertEquals(
+                4 * job.plan().trainedParameters(),
+                json.get("all_reduce_bytes_per_step").longValue());
+        // All layers twice, the head once, from the other workers; pads are a little more.
+        double received =
+                (workers - 1) * 2.0 * (2 * share - Math.ceilDiv(128256, workers) * hidden);
+        assertEquals(received, json.get("gather_bytes_per_step").doubleValue(), 0.01 * received);
+        assertTrue(
+                job.table()
+                        .text()
+                        .contains(Bytes.text(json.get("gather_bytes_per_step").longValue())));
+    }
+
+    @Test
+    void workersThatEachHoldTheBaseExchangeGradientsAlone() {
+        PlanJob one = plan("llama-0.5b", HUGE, 1, "max_length=512");
+        PlanJob four = plan("llama-0.5b", HUGE, 4, "max_length=512");
+        assertEquals(one.plan().totalBytes(), four.plan().totalBytes());
+        assertEquals(0, four.table().json().get("gather_bytes_per_step").longValue());
+        assertEquals(0, one.table().json().get("all_reduce_bytes_per_step").longValue());
+        assertFalse(one.table().text().contains("workers"));
+    }
+
+    @Test
+    void adviceNamesTheFewestWorkersThatHoldTheBaseTogether() {
+        PlanJob alone = plan("llama-3.1-70b", 50L << 30, "gradient_checkpointing=auto");
+        assertTrue(
+                alone.advice().contains("or what would fit: shard_base: true on 4 workers."),
+                alone.advice());
+        assertFalse(plan("llama-3.1-70b", 50L << 30, 2, "shard_base=true").fits());
+        assertTrue(plan("llama-3.1-70b", 50L << 30, 4, "shard_base=true").fits());
+        PlanJob shorter = plan("llama-3.1-70b", 140L << 30, "max_length=8192");
+        assertTrue(
+                shorter.advice()
+                        .contains(" would fit, and so would shard_base: true on 2 workers."),
+                shorter.advice());
     }
 
     @Test

@@ -13,10 +13,10 @@ import jlora.trainer.loop.TrainEngine.StepResult;
 import org.junit.jupiter.api.Test;
 
 class NonfinitePolicyTest {
-    private static final StepResult GOOD = new StepResult(2.5, new float[] {1, 2});
+    private static final StepResult GOOD = new StepResult(2.5, new float[] {1, 2}, false);
 
     private static StepResult bad(double loss, float... norms) {
-        return new StepResult(loss, norms);
+        return new StepResult(loss, norms, false);
     }
 
     @Test

@@ -16,6 +16,7 @@ import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.RandomInit;
+import jlora.runtime.weight.Sharding;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.DataPosition;
 import jlora.trainer.data.Example;
@@ -27,6 +28,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.function.Predicate;
 
@@ -68,6 +70,20 @@ final class TinyRun implements AutoCloseable {
             Recompute recompute,
             boolean mixed,
             List<AdapterSetup> adapters) {
+        this(backend, config, dtype, recompute, mixed, adapters, Optional.empty());
+    }
+
+    /**
+     * @param sharding joined; empty for whole weights
+     */
+    TinyRun(
+            Backend backend,
+            String config,
+            DType dtype,
+            Recompute recompute,
+            boolean mixed,
+            List<AdapterSetup> adapters,
+            Optional<Sharding> sharding) {
         this.backend = backend;
         Model model =
                 Models.create(
@@ -88,6 +104,7 @@ final class TinyRun implements AutoCloseable {
             }
             specs.put(setup.name, targeted);
         }
+        sharding.ifPresent(model.weights()::shard);
         this.blueprint = Blueprint.seal(model, specs, true);
         Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
         Passes passes = new Passes(blueprint, 0, 1 << 20);
@@ -182,6 +199,18 @@ final class TinyRun implements AutoCloseable {
 
     AdapterValues values(int index) {
         return session.adapter(adapter(index));
+    }
+
+    Blueprint blueprint() {
+        return blueprint;
+    }
+
+    Plan trainingPlan() {
+        return training.largest().plan();
+    }
+
+    Plan evaluationPlan() {
+        return evaluation.largest().plan();
     }
 
     long arenaBytes() {

@@ -1,5 +1,6 @@
 package jlora.runtime.adapter.lora;
 
+import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.model.Model;
@@ -181,6 +182,19 @@ public final class LoraAdapter {
         }
     }
 
+    /** Fails where the borders are in scratch that is only whole while a plan runs. */
+    void requireWhole(String action) {
+        if (modules.stream().anyMatch(m -> m.linear.weight().sharded())) {
+            throw JloraException.usage(
+                    "Adapter '"
+                            + name
+                            + "' cannot be "
+                            + action
+                            + ": its weights are sharded, no rank holds them whole; save it and"
+                            + " use it without shard_base.");
+        }
+    }
+
     /**
      * Puts another adapter into this one's borders; no weight is touched. The other adapter may
      * have a lower rank, another scale, and fewer modules: what it does not have is zero. Comes
@@ -190,6 +204,7 @@ public final class LoraAdapter {
      */
     public void switchTo(Backend backend, Map<String, LoraFactors> values) {
         requireUnmerged("switched");
+        requireWhole("switched");
         requireFit(values);
         for (Module m : modules) {
             LowRankBorder.Block border = m.border();

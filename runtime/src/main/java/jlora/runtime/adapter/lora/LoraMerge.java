@@ -66,6 +66,7 @@ public final class LoraMerge implements AutoCloseable {
      */
     public static LoraMerge merge(Backend backend, Model model, LoraAdapter adapter) {
         adapter.requireUnmerged("merged again");
+        adapter.requireWhole("merged");
         if (model.linears().stream().anyMatch(Linear::bordersIgnored)) {
             throw new IllegalStateException(
                     "the model ignores its adapters, as it does while one is merged: adapter '"

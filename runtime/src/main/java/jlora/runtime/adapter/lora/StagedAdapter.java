@@ -44,6 +44,7 @@ public final class StagedAdapter implements AutoCloseable {
      */
     public static StagedAdapter stage(
             Backend backend, LoraAdapter adapter, Map<String, LoraFactors> values) {
+        adapter.requireWhole("staged");
         adapter.requireFit(values);
         List<PublishKernel.Copy> copies = new ArrayList<>();
         Map<Tensor, float[]> contents = new LinkedHashMap<>();

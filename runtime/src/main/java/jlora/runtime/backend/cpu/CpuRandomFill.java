@@ -16,7 +16,7 @@ final class CpuRandomFill implements RandomFillKernel {
     }
 
     @Override
-    public void normal(Tensor to, long seed, int stream, double standardDeviation) {
+    public void normal(Tensor to, long first, long seed, int stream, double standardDeviation) {
         Chunks.run(
                 pool,
                 to.rows(),
@@ -25,12 +25,12 @@ final class CpuRandomFill implements RandomFillKernel {
                 (scratch, row, col, count) -> {
                     int[] words = new int[Philox.WORDS];
                     double[] normals = new double[Philox.WORDS];
-                    long first = row * to.cols() + col;
+                    long start = first + row * to.cols() + col;
                     for (int i = 0; i < count; i++) {
-                        int place = (int) ((first + i) % Philox.WORDS);
+                        int place = (int) ((start + i) % Philox.WORDS);
                         // A stretch may start inside a counter's four numbers.
                         if (i == 0 || place == 0) {
-                            long counter = (first + i) / Philox.WORDS;
+                            long counter = (start + i) / Philox.WORDS;
                             RandomNumbers.normals(normals, words, seed, stream, counter);
                         }
                         scratch[0][i] = (float) (normals[place] * standardDeviation);

@@ -17,16 +17,19 @@ final class CudaRandomFill implements RandomFillKernel {
     }
 
     @Override
-    public void normal(Tensor to, long seed, int stream, double standardDeviation) {
+    public void normal(Tensor to, long first, long seed, int stream, double standardDeviation) {
         if (to.elements() == 0) {
             return;
         }
-        long counters = Math.ceilDiv(to.elements(), (long) Philox.WORDS);
+        // A part of a tensor may start inside a counter's four numbers.
+        long skipped = first % Philox.WORDS;
+        long counters = Math.ceilDiv(skipped + to.elements(), (long) Philox.WORDS);
         long most = (long) kernels.device().multiprocessors() * BLOCKS_PER_MULTIPROCESSOR;
         kernels.call("random_fill_normal", to.dtype())
                 .rows(to)
                 .i64(to.rows())
                 .i64(to.cols())
+                .i64(first)
                 .i32((int) seed)
                 .i32((int) (seed >>> 32))
                 .i32(stream)

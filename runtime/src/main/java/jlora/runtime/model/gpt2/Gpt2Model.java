@@ -14,6 +14,7 @@ import jlora.runtime.op.Normed;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.BorderedWeight;
 import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
 
@@ -47,7 +48,7 @@ public final class Gpt2Model implements Model {
     private final List<Layer> layers = new ArrayList<>();
     private final Tensor finalNorm;
     private final Tensor finalNormBias;
-    private final Tensor head;
+    private final Optional<BorderedWeight> head;
 
     private Gpt2Model(Gpt2Config config, DType dtype) {
         this.config = config;
@@ -73,8 +74,8 @@ public final class Gpt2Model implements Model {
         finalNormBias = weights.plain("transformer.ln_f.bias", 1, hidden, Init.ZEROS);
         head =
                 c.tiedHead()
-                        ? tokens
-                        : weights.plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
+                        ? Optional.empty()
+                        : Optional.of(weights.matrix("lm_head.weight", c.vocabSize(), hidden));
     }
 
     public static Model create(ConfigReader config, DType dtype) {
@@ -168,8 +169,9 @@ public final class Gpt2Model implements Model {
     }
 
     @Override
-    public Tensor head() {
-        return head;
+    public Tensor head(Trace trace) {
+        head.ifPresent(weight -> weight.expandIn(trace));
+        return head.map(BorderedWeight::weight).orElse(tokens);
     }
 
     @Override

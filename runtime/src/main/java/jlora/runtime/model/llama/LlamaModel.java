@@ -15,6 +15,7 @@ import jlora.runtime.op.Swiglu;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.BorderedWeight;
 import jlora.runtime.weight.CheckpointTensor.Init;
 import jlora.runtime.weight.ModelWeights;
 
@@ -42,7 +43,7 @@ public final class LlamaModel implements Model {
     private final Tensor inverseFrequencies;
     private final List<Layer> layers = new ArrayList<>();
     private final Tensor finalNorm;
-    private final Tensor head;
+    private final Optional<BorderedWeight> head;
 
     private LlamaModel(LlamaConfig config, DType dtype) {
         this.config = config;
@@ -90,8 +91,8 @@ public final class LlamaModel implements Model {
         finalNorm = weights.plain("model.norm.weight", 1, hidden, Init.ONES);
         head =
                 c.tiedHead()
-                        ? embedding
-                        : weights.plain("lm_head.weight", c.vocabSize(), hidden, Init.NORMAL);
+                        ? Optional.empty()
+                        : Optional.of(weights.matrix("lm_head.weight", c.vocabSize(), hidden));
     }
 
     public static Model create(ConfigReader config, DType dtype) {
@@ -162,8 +163,9 @@ public final class LlamaModel implements Model {
     }
 
     @Override
-    public Tensor head() {
-        return head;
+    public Tensor head(Trace trace) {
+        head.ifPresent(weight -> weight.expandIn(trace));
+        return head.map(BorderedWeight::weight).orElse(embedding);
     }
 
     @Override
