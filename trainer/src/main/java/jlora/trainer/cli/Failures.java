@@ -9,6 +9,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 import java.io.PrintWriter;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * How every command ends when it fails: one line on stderr and an exit code for what the user can
@@ -17,6 +18,7 @@ import java.util.List;
 final class Failures {
     private final PrintWriter err;
     private final boolean debug;
+    private String sentence;
 
     Failures(PrintWriter err, boolean debug) {
         this.err = err;
@@ -74,8 +76,14 @@ final class Failures {
         return code.code();
     }
 
-    private void line(String sentence) {
-        err.println("jlora: " + sentence);
+    /** What the user was told last, if anything failed. */
+    Optional<String> sentence() {
+        return Optional.ofNullable(sentence);
+    }
+
+    private void line(String said) {
+        sentence = said;
+        err.println("jlora: " + said);
     }
 
     private static String sentence(ParameterException failure) {

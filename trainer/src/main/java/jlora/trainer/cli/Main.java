@@ -1,5 +1,7 @@
 package jlora.trainer.cli;
 
+import jlora.trainer.launch.TerminationLog;
+
 import picocli.CommandLine;
 
 import java.io.PrintWriter;
@@ -14,7 +16,8 @@ public final class Main {
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         Failures failures = new Failures(err, "1".equals(System.getenv("JLORA_DEBUG")));
-        System.exit(run(new CommandLine(new JloraCommand()), failures, out, err, arguments));
+        int code = run(new CommandLine(new JloraCommand()), failures, out, err, arguments);
+        System.exit(TerminationLog.write(code, failures.sentence()));
     }
 
     /** Runs one command line to its exit code; nothing is thrown, whatever the command does. */

@@ -17,6 +17,7 @@ import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.loop.Watchdog;
 import jlora.trainer.metrics.ConsoleProgress;
 import jlora.trainer.metrics.EvalMetrics;
+import jlora.trainer.metrics.LastStep;
 import jlora.trainer.metrics.MetricsHistory;
 import jlora.trainer.metrics.RunStart;
 import jlora.trainer.metrics.StepListener;
@@ -305,6 +306,7 @@ public final class TrainRun {
 
         @Override
         public void step(StepMetrics metrics) {
+            LastStep.finished(metrics.step());
             files.step(metrics);
             terminal.step(metrics);
         }
