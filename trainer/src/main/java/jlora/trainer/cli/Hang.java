@@ -1,9 +1,11 @@
 package jlora.trainer.cli;
 
 import jlora.runtime.ExitCode;
+import jlora.trainer.launch.TerminationLog;
 
 import java.io.PrintStream;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
@@ -19,11 +21,11 @@ final class Hang implements Consumer<String> {
 
     @Override
     public void accept(String work) {
-        err.println(
-                "jlora: "
-                        + work
+        String sentence =
+                work
                         + " takes longer than step_timeout; look for a device or another worker"
-                        + " that hangs in the threads below, or raise step_timeout");
+                        + " that hangs in the threads below, or raise step_timeout";
+        err.println("jlora: " + sentence);
         for (Map.Entry<Thread, StackTraceElement[]> thread :
                 Thread.getAllStackTraces().entrySet()) {
             err.println("\"" + thread.getKey().getName() + "\" " + thread.getKey().getState());
@@ -32,6 +34,7 @@ final class Hang implements Consumer<String> {
             }
         }
         err.flush();
-        Runtime.getRuntime().halt(ExitCode.HANG.code());
+        Runtime.getRuntime()
+                .halt(TerminationLog.write(ExitCode.HANG.code(), Optional.of(sentence)));
     }
 }

@@ -65,7 +65,9 @@ public record LaunchPlan(
             int workers,
             Machine machine,
             Launcher launcher) {
-        refuseCheckpoint(config, launcher);
+        if (!launcher.here()) {
+            refuseOtherBeginnings(config);
+        }
         Optional<Device> named = named(config, machine, launcher);
         Device here = named.orElseGet(() -> present(planned));
         Layout layout = new Layout(workers, launcher.workersPerNode(workers, here.gpu()));
@@ -87,10 +89,9 @@ public record LaunchPlan(
     }
 
     /** A job that is restarted has to go on from its own checkpoints, wherever it began. */
-    private static void refuseCheckpoint(RunConfig config, Launcher launcher) {
-        if (!launcher.here()
-                && config.save().resumeFromCheckpoint().orElse(null)
-                        instanceof ResumeFrom.Folder(Path path)) {
+    private static void refuseOtherBeginnings(RunConfig config) {
+        if (config.save().resumeFromCheckpoint().orElse(null)
+                instanceof ResumeFrom.Folder(Path path)) {
             throw JloraException.usage(
                     place(config, "resume_from_checkpoint")
                             + "resume_from_checkpoint is "
@@ -98,6 +99,13 @@ public record LaunchPlan(
                             + ", but a job that a scheduler may restart goes on from the newest"
                             + " checkpoint in its output_dir; remove the key, or start from that"
                             + " folder by adapter_name_or_path.");
+        }
+        if (config.output().overwrite()) {
+            throw JloraException.usage(
+                    place(config, "overwrite")
+                            + "overwrite would have to mean the first start of the job alone, which"
+                            + " goes on with what its output_dir holds whenever it starts; remove"
+                            + " the key, and what is in output_dir.");
         }
     }
 

@@ -11,6 +11,7 @@ enum PosixSignal {
     USR1(10),
     TERM(15);
 
+    @SuppressWarnings("restricted")
     private static final MethodHandle SEND =
             Linker.nativeLinker()
                     .downcallHandle(

@@ -2,8 +2,6 @@ package jlora.trainer.launch;
 
 import jlora.runtime.ExitCode;
 
-import sun.misc.Signal;
-
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -51,7 +49,7 @@ final class Workers {
      */
     int await() throws InterruptedException {
         for (String name : List.of("TERM", "INT", "USR1")) {
-            Signal.handle(new Signal(name), _ -> events.add(new Event.Told()));
+            OsSignal.handle(name, () -> events.add(new Event.Told()));
         }
         for (Process process : processes) {
             process.onExit().thenAccept(p -> events.add(new Event.Ended(p.exitValue())));
