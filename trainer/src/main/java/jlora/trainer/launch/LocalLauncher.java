@@ -232,7 +232,7 @@ final class LocalLauncher implements Launcher {
 
     private int run(List<Start> starts, boolean mpi, Path marks) throws IOException {
         List<String> alone = ownGroup();
-        List<Process> processes = new ArrayList<>();
+        Workers workers = new Workers(mpi ? PosixSignal.USR1 : PosixSignal.TERM);
         try {
             for (Start start : starts) {
                 List<String> words = new ArrayList<>(alone);
@@ -241,15 +241,14 @@ final class LocalLauncher implements Launcher {
                         new ProcessBuilder(words).inheritIO().redirectInput(new File("/dev/null"));
                 builder.environment().keySet().removeAll(RANKS_OF_OTHERS);
                 builder.environment().putAll(start.environment());
-                processes.add(builder.start());
+                workers.add(builder.start());
             }
-            Workers workers = new Workers(processes, mpi ? PosixSignal.USR1 : PosixSignal.TERM);
             return result(workers.await(), marks);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             return ExitCode.INTERRUPTED.code();
         } finally {
-            processes.stream().filter(Process::isAlive).forEach(PosixSignal.KILL::sendToGroup);
+            workers.kill();
         }
     }
 

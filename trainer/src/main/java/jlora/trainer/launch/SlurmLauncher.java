@@ -85,9 +85,9 @@ final class SlurmLauncher implements Launcher {
     @Override
     public String description() {
         return "Writes a batch script for Slurm and submits it with sbatch. A job that is preempted"
-                   + " or reaches its time limit stops with a checkpoint, goes back into the queue"
-                   + " and goes on from there; output_dir has to be on a file system that all nodes"
-                   + " share.";
+                + " or reaches its time limit stops with a checkpoint, goes back into the queue"
+                + " and goes on from there; output_dir has to be on a file system that all nodes"
+                + " share.";
     }
 
     @Override

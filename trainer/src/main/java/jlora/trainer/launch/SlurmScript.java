@@ -39,7 +39,7 @@ final class SlurmScript {
         if (plan.gpu()) {
             line(
                     "MASTER_ADDR=$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1) ||"
-                        + " exit 2");
+                            + " exit 2");
             // Two jobs may share a machine.
             line("MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))");
             line("export MASTER_ADDR MASTER_PORT");
@@ -62,7 +62,7 @@ final class SlurmScript {
         line("if [[ $code == 75 ]]; then");
         line(
                 "    echo \"jlora: job $SLURM_JOB_ID stopped with a checkpoint; it goes back into"
-                    + " the queue\"");
+                        + " the queue\"");
         line("    scontrol requeue \"$SLURM_JOB_ID\"");
         line("fi");
         line("exit \"$code\"");

@@ -3,6 +3,7 @@ package jlora.trainer.launch;
 import jlora.runtime.ExitCode;
 
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -21,7 +22,7 @@ final class Workers {
         record Told() implements Event {}
     }
 
-    private final List<Process> processes;
+    private final List<Process> processes = new ArrayList<>();
     private final PosixSignal stop;
     private final LinkedBlockingQueue<Event> events = new LinkedBlockingQueue<>();
     private int running;
@@ -31,14 +32,26 @@ final class Workers {
     private long killAt = Long.MAX_VALUE;
 
     /**
-     * @param processes that lead groups of their own, so that a terminal's signals come through
-     *     here alone
-     * @param stop the signal by which they stop with a checkpoint
+     * Listens for signals from now on: those that come while workers are started reach them as
+     * well.
+     *
+     * @param stop the signal by which workers stop with a checkpoint
      */
-    Workers(List<Process> processes, PosixSignal stop) {
-        this.processes = processes;
+    Workers(PosixSignal stop) {
         this.stop = stop;
-        this.running = processes.size();
+        for (String name : List.of("TERM", "INT", "USR1")) {
+            OsSignal.handle(name, () -> events.add(new Event.Told()));
+        }
+    }
+
+    /**
+     * Takes a process under its care, which leads a group of its own: a terminal's signals come
+     * through here alone.
+     */
+    void add(Process process) {
+        processes.add(process);
+        running++;
+        process.onExit().thenAccept(p -> events.add(new Event.Ended(p.exitValue())));
     }
 
     /**
@@ -48,12 +61,6 @@ final class Workers {
      * @return the code of the first that failed; 75 where none failed and some were preempted
      */
     int await() throws InterruptedException {
-        for (String name : List.of("TERM", "INT", "USR1")) {
-            OsSignal.handle(name, () -> events.add(new Event.Told()));
-        }
-        for (Process process : processes) {
-            process.onExit().thenAccept(p -> events.add(new Event.Ended(p.exitValue())));
-        }
         while (running > 0) {
             switch (events.poll(1, TimeUnit.SECONDS)) {
                 case null -> killLate();
@@ -82,9 +89,14 @@ final class Workers {
         }
     }
 
+    /** Ends what still runs, at once. */
+    void kill() {
+        processes.stream().filter(Process::isAlive).forEach(PosixSignal.KILL::sendToGroup);
+    }
+
     private void killLate() {
         if (killAt != Long.MAX_VALUE && System.nanoTime() - killAt > 0) {
-            processes.stream().filter(Process::isAlive).forEach(PosixSignal.KILL::sendToGroup);
+            kill();
         }
     }
 }
