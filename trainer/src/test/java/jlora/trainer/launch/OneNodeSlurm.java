@@ -12,7 +12,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** A real Slurm of one node, which {@code src/test/slurm/one-node} starts and stops. */
-final class OneNodeSlurm implements AutoCloseable {
+final class OneNodeSlurm {
     private static final Path SCRIPT = Path.of("src/test/slurm/one-node").toAbsolutePath();
     private static final int CANNOT_RUN_HERE = 3;
     private static final long LIMIT_SECONDS = 240;
@@ -102,8 +102,7 @@ final class OneNodeSlurm implements AutoCloseable {
         throw new AssertionError("job " + id + " does not end: " + seen);
     }
 
-    @Override
-    public void close() throws IOException, InterruptedException {
+    void stop() throws IOException, InterruptedException {
         call(SCRIPT.toString(), "stop", folder.toString());
     }
 }

@@ -48,7 +48,7 @@ class SlurmClusterTest {
     @AfterAll
     static void stop() throws IOException, InterruptedException {
         if (slurm != null) {
-            slurm.close();
+            slurm.stop();
         }
     }
 
