@@ -271,9 +271,15 @@ final class LocalLauncher implements Launcher {
         try (Stream<Path> found = Files.list(marks)) {
             files = found.sorted().toList();
         }
+        Path failed = marks.resolve("failed");
         boolean preempted =
                 files.stream().anyMatch(f -> f.getFileName().toString().startsWith("preempted-"));
-        int result = code == 0 && preempted ? ExitCode.PREEMPTED.code() : code;
+        int result;
+        if (Files.exists(failed)) {
+            result = Integer.parseInt(Files.readString(failed).strip());
+        } else {
+            result = code == 0 && preempted ? ExitCode.PREEMPTED.code() : code;
+        }
         String wanted = "\"exit_code\":" + result + ",";
         for (Path file : files) {
             if (Files.readString(file).contains(wanted)) {

@@ -6,7 +6,8 @@ import java.util.List;
  * The shell around each worker that a starter of many processes runs (srun, mpirun). Such a starter
  * ends all workers when one fails, which is right for failures; but workers that were told to stop
  * leave with 75 one after the other, while one of them may still write the checkpoint. So 75
- * becomes 0 towards the starter, and a mark in a folder towards who started it.
+ * becomes 0 towards the starter, and a mark in a folder towards who started it. The first failure
+ * leaves its code there too, since starters report the largest, which is that of the killed ones.
  */
 final class RankScript {
     /**
@@ -24,7 +25,9 @@ final class RankScript {
             export JLORA_TERMINATION_LOG=$marks/rank-$rank.json
             "$@" ${port:+metrics_port=$((port + local))}
             code=$?
+            [[ $code == 0 ]] && exit 0
             [[ $code == 75 ]] && : >"$marks/preempted-$rank" && exit 0
+            (set -o noclobber; echo "$code" >"$marks/failed") 2>/dev/null
             exit "$code"
             """;
 

@@ -54,9 +54,12 @@ final class SlurmScript {
                         + Shell.quote(LocalLauncher.metricsPort(plan))
                         + " \"${command[@]}\"");
         line("code=$?");
-        line("for mark in \"$marks\"/preempted-*; do");
-        line("    [[ $code == 0 && -e $mark ]] && code=75");
-        line("done");
+        line("set -- \"$marks\"/preempted-*");
+        line("if [[ -s $marks/failed ]]; then");
+        line("    code=$(<\"$marks/failed\")");
+        line("elif [[ $code == 0 && -e $1 ]]; then");
+        line("    code=75");
+        line("fi");
         line("[[ $code == 0 ]] || cat -- \"$marks\"/rank-*.json 2>/dev/null");
         line("rm -rf -- \"$marks\"");
         line("if [[ $code == 75 ]]; then");

@@ -15,7 +15,7 @@ import java.util.regex.Pattern;
 final class OneNodeSlurm {
     private static final Path SCRIPT = Path.of("src/test/slurm/one-node").toAbsolutePath();
     private static final int CANNOT_RUN_HERE = 3;
-    private static final long LIMIT_SECONDS = 240;
+    private static final long LIMIT_SECONDS = 600;
 
     private final Path folder;
     private final Map<String, String> environment;

@@ -118,7 +118,7 @@ class SlurmClusterTest {
                 lora_target_modules: all-linear
                 lora_dropout: 0.1
                 learning_rate: 1.0e-3
-                max_steps: 3000
+                max_steps: 400
                 save_steps: 100000
                 logging_steps: 10
                 max_length: 64
@@ -137,7 +137,7 @@ class SlurmClusterTest {
         assertEquals("COMPLETED", slurm.await(first), log(whole, first));
 
         String second = submit(config, jlora, workers, "output_dir=" + disturbed);
-        await(disturbed.resolve("metrics.jsonl"), "\"step\":300,");
+        await(disturbed.resolve("metrics.jsonl"), "\"step\":60,");
         slurm.call("scontrol", "requeue", second);
         assertEquals("COMPLETED", slurm.await(second), log(disturbed, second));
         String log = log(disturbed, second);
