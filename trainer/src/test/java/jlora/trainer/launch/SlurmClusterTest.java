@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+import jlora.runtime.io.Json;
 import jlora.trainer.cli.CommandLineRun;
 
 import org.junit.jupiter.api.AfterAll;
@@ -17,6 +20,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -149,6 +153,16 @@ class SlurmClusterTest {
                 Files.readAllBytes(disturbed.resolve(adapter)),
                 log);
         assertEquals(0, log(whole, first).split("going on after").length - 1);
+        // One run of all workers, not one for each: they share the rows of a step.
+        assertEquals(400.0 / Math.ceilDiv(14, 2 * workers), lastEpoch(disturbed), 1e-9, log);
+    }
+
+    private static double lastEpoch(Path output) throws IOException {
+        String last = Files.readAllLines(output.resolve("metrics.jsonl")).getLast();
+        ObjectNode line =
+                Json.parseObject("metrics.jsonl", 1, last.getBytes(StandardCharsets.UTF_8));
+        assertEquals(400, line.get("step").asLong(), last);
+        return line.get("epoch").asDouble();
     }
 
     private static String log(Path output, String job) throws IOException {
