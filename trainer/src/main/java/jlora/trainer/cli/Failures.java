@@ -13,6 +13,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * How every command ends when it fails: one line on stderr and an exit code for what the user can
@@ -22,21 +23,18 @@ import java.util.Map;
 final class Failures {
     private final PrintWriter err;
     private final boolean debug;
-    private final LogFormat format;
+    private LogFormat format = LogFormat.TEXT;
+    private String sentence;
 
     Failures(PrintWriter err, boolean debug) {
-        this(err, debug, LogFormat.TEXT);
-    }
-
-    private Failures(PrintWriter err, boolean debug, LogFormat format) {
         this.err = err;
         this.debug = debug;
-        this.format = format;
     }
 
-    /** The same in another form. */
+    /** Failures are told in this form from now on. */
     Failures in(LogFormat other) {
-        return new Failures(err, debug, other);
+        format = other;
+        return this;
     }
 
     /** Wrong options or arguments. */
@@ -96,12 +94,18 @@ final class Failures {
             failure.printStackTrace(new PrintWriter(stack, true));
             event = event.with("stack_trace", stack.toString()).with("version", VersionInfo.line());
         }
+        this.sentence = sentence;
         new ErrorLog(err, format).say(event, "stack_trace");
         if (format == LogFormat.TEXT && !advice.isEmpty()) {
             err.println(advice);
         }
         err.flush();
         return code.code();
+    }
+
+    /** What the user was told last, if anything failed. */
+    Optional<String> sentence() {
+        return Optional.ofNullable(sentence);
     }
 
     private static String sentence(ParameterException failure) {

@@ -1,11 +1,13 @@
 package jlora.trainer.cli;
 
 import jlora.runtime.ExitCode;
+import jlora.trainer.launch.TerminationLog;
 import jlora.trainer.metrics.RunEvent;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
@@ -31,7 +33,8 @@ final class Hang implements Consumer<String> {
                         .with("reason", ExitCode.HANG.meaning())
                         .with("threads", threads()),
                 "threads");
-        Runtime.getRuntime().halt(ExitCode.HANG.code());
+        Runtime.getRuntime()
+                .halt(TerminationLog.write(ExitCode.HANG.code(), Optional.of(sentence)));
     }
 
     private static String threads() {

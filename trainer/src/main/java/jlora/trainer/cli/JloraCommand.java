@@ -16,6 +16,7 @@ import picocli.CommandLine.Spec;
         subcommands = {
             QuickstartCommand.class,
             TrainCommand.class,
+            LaunchCommand.class,
             PlanCommand.class,
             EvalCommand.class,
             GenerateCommand.class,

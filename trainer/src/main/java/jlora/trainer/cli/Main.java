@@ -2,6 +2,7 @@ package jlora.trainer.cli;
 
 import jlora.trainer.config.LogFormat;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.launch.TerminationLog;
 
 import picocli.CommandLine;
 
@@ -19,7 +20,8 @@ public final class Main {
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         Failures failures = new Failures(err, "1".equals(System.getenv("JLORA_DEBUG")));
-        System.exit(run(new CommandLine(new JloraCommand()), failures, out, err, arguments));
+        int code = run(new CommandLine(new JloraCommand()), failures, out, err, arguments);
+        System.exit(TerminationLog.write(code, failures.sentence()));
     }
 
     /** Runs one command line to its exit code; nothing is thrown, whatever the command does. */

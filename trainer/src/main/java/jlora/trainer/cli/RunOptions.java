@@ -50,6 +50,21 @@ final class RunOptions {
         return RunConfig.logFormat(file, overrides);
     }
 
+    /** The same with words that win over all others. */
+    RunConfig load(List<String> winning) {
+        List<String> words = new ArrayList<>(overrides);
+        words.addAll(winning);
+        return RunConfig.load(file, words);
+    }
+
+    /** These options as another process takes them in the same folder. */
+    List<String> words() {
+        List<String> words = new ArrayList<>();
+        file.ifPresent(path -> words.addAll(List.of("-c", path.toString())));
+        words.addAll(overrides);
+        return words;
+    }
+
     RunConfig load(Purpose purpose) {
         RunConfig config = load();
         config.require(purpose);

@@ -1,10 +1,12 @@
 package jlora.trainer.cli;
 
 import jlora.runtime.StopRequest;
+import jlora.trainer.launch.OsSignal;
+import jlora.trainer.launch.TerminationLog;
 import jlora.trainer.metrics.RunEvent;
 
-import java.lang.reflect.Proxy;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -26,33 +28,7 @@ final class Signals {
 
     /** Listens from now on; to be called before anything that takes time. */
     static void listen() {
-        NUMBERS.keySet().forEach(name -> handle(name, () -> received(name)));
-    }
-
-    /**
-     * {@code sun.misc.Signal} is all that Java has to hear of signals, and javac warns of it
-     * wherever it is named: so it is found by name.
-     */
-    private static void handle(String name, Runnable action) {
-        try {
-            Class<?> signal = Class.forName("sun.misc.Signal");
-            Class<?> handler = Class.forName("sun.misc.SignalHandler");
-            Object listener =
-                    Proxy.newProxyInstance(
-                            handler.getClassLoader(),
-                            new Class<?>[] {handler},
-                            (proxy, method, arguments) -> {
-                                if (method.getName().equals("handle")) {
-                                    action.run();
-                                    return null;
-                                }
-                                return method.invoke(action, arguments);
-                            });
-            signal.getMethod("handle", signal, handler)
-                    .invoke(null, signal.getConstructor(String.class).newInstance(name), listener);
-        } catch (ReflectiveOperationException e) {
-            throw new IllegalStateException("cannot listen for SIG" + name, e);
-        }
+        NUMBERS.keySet().forEach(name -> OsSignal.handle(name, () -> received(name)));
     }
 
     /** Signals ask this run to end, until what is returned is closed. */
@@ -71,7 +47,8 @@ final class Signals {
     private static void received(String name) {
         Run run = RUN.get();
         if (run == null || run.stop.asked()) {
-            Runtime.getRuntime().halt(128 + NUMBERS.get(name));
+            int code = 128 + NUMBERS.get(name);
+            Runtime.getRuntime().halt(TerminationLog.write(code, Optional.of("SIG" + name)));
         }
         String signal = "SIG" + name;
         run.stop.ask(signal);

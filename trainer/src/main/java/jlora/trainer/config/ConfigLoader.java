@@ -132,7 +132,7 @@ final class ConfigLoader {
     private static void refuseShardsOfFullTraining(
             Map<String, Object> values, Map<String, Place> places) {
         if (values.get("method") == TrainingMethod.FULL
-                && values.get("shard_base").equals(Boolean.TRUE)) {
+                && Boolean.TRUE.equals(values.get("shard_base"))) {
             throw JloraException.usage(
                     places.get("shard_base")
                             + ": shard_base shares frozen weights among workers, and method full"

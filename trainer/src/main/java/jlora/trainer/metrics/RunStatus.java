@@ -146,6 +146,7 @@ public final class RunStatus implements StepListener {
 
     @Override
     public void step(StepMetrics metrics) {
+        LastStep.finished(metrics.step());
         boolean productive = !metrics.skipped() && metrics.step() > reachedStep;
         Totals before = totals;
         totals =

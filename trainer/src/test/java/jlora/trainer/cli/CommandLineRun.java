@@ -14,10 +14,10 @@ import java.io.StringWriter;
 import java.util.stream.Stream;
 
 /** What one command line left behind: its exit code and what it printed. */
-record CommandLineRun(int code, String out, String err) {
+public record CommandLineRun(int code, String out, String err) {
 
     /** Runs the program in this process, as a user would call it. */
-    static CommandLineRun of(Object... arguments) {
+    public static CommandLineRun of(Object... arguments) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
         PrintWriter errors = new PrintWriter(err, true);
@@ -32,14 +32,14 @@ record CommandLineRun(int code, String out, String err) {
     }
 
     /** Runs a command line that has to succeed in silence on stderr, and returns its output. */
-    static String succeeds(Object... arguments) {
+    public static String succeeds(Object... arguments) {
         CommandLineRun run = of(arguments);
         assertAll(() -> assertEquals("", run.err), () -> assertEquals(0, run.code));
         return run.out;
     }
 
     /** Asserts one sentence on stderr that holds all these parts, and the exit code. */
-    void refused(ExitCode expected, String... parts) {
+    public void refused(ExitCode expected, String... parts) {
         assertTrue(err.startsWith("jlora: "), err);
         assertEquals(1, err.lines().count(), err);
         assertFalse(err.matches("(?s).*(internal error|Source:|\\tat ).*"), err);
