@@ -60,8 +60,7 @@ public final class ResumePoint {
                 damaged.add(e.getMessage());
                 continue;
             }
-            damaged.forEach(
-                    d -> note.accept("warning: " + d + ": going on from " + checkpoint.path()));
+            damaged.forEach(d -> note.accept(d + ": going on from " + checkpoint.path()));
             return Optional.of(new ResumePoint(checkpoint));
         }
         if (!damaged.isEmpty()) {

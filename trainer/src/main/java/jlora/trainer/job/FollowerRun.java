@@ -38,7 +38,7 @@ final class FollowerRun {
     void run() {
         Optional<ResumePoint> resumed =
                 ResumePoint.find(
-                        config.save().resumeFromCheckpoint(),
+                        TrainRun.resumeFrom(config, ranks),
                         config.output().outputDir().orElseThrow(),
                         _ -> {});
         try (Backend backend = Backends.open(config, ranks, _ -> {});

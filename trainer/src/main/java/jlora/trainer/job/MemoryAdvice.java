@@ -144,6 +144,7 @@ final class MemoryAdvice {
                                 }),
                 Recompute.Mode.AUTO,
                 device,
-                1);
+                1,
+                TrainJob.copyBytes(model, device));
     }
 }

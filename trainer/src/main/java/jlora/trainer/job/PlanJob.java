@@ -52,7 +52,8 @@ public final class PlanJob {
                         Optional.empty(),
                         TrainJob.mode(config),
                         device,
-                        config.train().gradientAccumulationSteps());
+                        config.train().gradientAccumulationSteps(),
+                        TrainJob.copyBytes(model, device));
     }
 
     public RunModel model() {

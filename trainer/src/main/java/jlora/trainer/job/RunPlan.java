@@ -37,6 +37,7 @@ public final class RunPlan {
     private final BatchPlans training;
     private final Optional<BatchPlans> evaluation;
     private final long reserved;
+    private final long copy;
     private final int accumulation;
     private final Tensor loss;
 
@@ -46,9 +47,11 @@ public final class RunPlan {
             BatchPlans training,
             Optional<BatchPlans> evaluation,
             long reserved,
+            long copy,
             int accumulation) {
         this.blueprint = blueprint;
         this.reserved = reserved;
+        this.copy = copy;
         this.loss = loss;
         this.training = training;
         this.evaluation = evaluation;
@@ -60,6 +63,8 @@ public final class RunPlan {
      * @param mode how much may be recomputed
      * @param device whose memory the whole run may take, for {@link Recompute.Mode#AUTO}
      * @param accumulation micro-batches of a step
+     * @param copy bytes of the copy that checkpoints are written from, where it takes the device's
+     *     memory
      */
     public static RunPlan of(
             Blueprint blueprint,
@@ -69,7 +74,8 @@ public final class RunPlan {
             Optional<BatchSize> eval,
             Recompute.Mode mode,
             Device device,
-            int accumulation) {
+            int accumulation,
+            long copy) {
         Optional<BatchPlans> evaluation =
                 eval.map(
                         e ->
@@ -81,7 +87,7 @@ public final class RunPlan {
                                         (inputs, longest) ->
                                                 passes.evaluate(inputs, loss, longest)));
         long resident =
-                residentItems(blueprint, device.reserved()).stream()
+                residentItems(blueprint, device.reserved(), copy).stream()
                         .mapToLong(MemoryItem::bytes)
                         .sum();
         Recompute recompute =
@@ -93,7 +99,8 @@ public final class RunPlan {
                         train.longest,
                         blueprint.mixed(),
                         (inputs, longest) -> passes.train(inputs, loss, longest, recompute));
-        return new RunPlan(blueprint, loss, training, evaluation, device.reserved(), accumulation);
+        return new RunPlan(
+                blueprint, loss, training, evaluation, device.reserved(), copy, accumulation);
     }
 
     /** Where all plans leave their loss. */
@@ -135,7 +142,7 @@ public final class RunPlan {
     }
 
     /** What stays for the whole run. */
-    private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved) {
+    private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved, long copy) {
         ModelWeights weights = blueprint.model().weights();
         List<MemoryItem> items = new ArrayList<>();
         String name = "weights (" + weights.dtype().torchName() + ")";
@@ -156,6 +163,9 @@ public final class RunPlan {
             item(items, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
             item(items, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
         }
+        if (copy > 0) {
+            items.add(new MemoryItem("checkpoint copy (float32)", copy));
+        }
         if (reserved > 0) {
             items.add(new MemoryItem("kernels' scratch", reserved));
         }
@@ -171,7 +181,7 @@ public final class RunPlan {
 
     /** Every line of the plan; the sum is {@link #totalBytes}. */
     public List<MemoryItem> items() {
-        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint, reserved));
+        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint, reserved, copy));
         items.add(new MemoryItem("batch inputs", inputBytes()));
         Plan plan = microBatch();
         for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {

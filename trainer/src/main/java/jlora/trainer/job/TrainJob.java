@@ -14,6 +14,7 @@ import jlora.runtime.tensor.Tensor;
 import jlora.trainer.checkpoint.ParameterCopy;
 import jlora.trainer.config.EvalStrategy;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.config.SaveStrategy;
 import jlora.trainer.config.TrainConfig;
 import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.loop.Evaluator;
@@ -102,7 +103,15 @@ public final class TrainJob implements AutoCloseable {
                         data.evaluation().map(e -> size(e, config, model)),
                         mode(config),
                         device,
-                        config.train().gradientAccumulationSteps());
+                        config.train().gradientAccumulationSteps(),
+                        copyBytes(model, device));
+    }
+
+    /** What the copy of parameters and moments takes of the device's own memory. */
+    static long copyBytes(RunModel model, Device device) {
+        boolean copied =
+                model.lora().isPresent() || model.config().save().saveStrategy() != SaveStrategy.NO;
+        return device.gpu() || !copied ? 0 : ParameterCopy.bytes(model.blueprint().parameters());
     }
 
     static Passes passes(RunModel model, RunConfig config, Device device) {

@@ -104,7 +104,7 @@ public final class TrainRun {
 
     private void lead(Ranks ranks) {
         Path path = given.output().outputDir().orElseThrow();
-        try (OutputFolder folder = OutputFolder.open(path, existing())) {
+        try (OutputFolder folder = OutputFolder.open(path, existing(ranks))) {
             watch(folder, ranks);
         }
     }
@@ -113,7 +113,10 @@ public final class TrainRun {
         try (RunWatch watch = RunWatch.open(given, log)) {
             stop.onCheck(watch.status()::heartbeat);
             Optional<ResumePoint> resumed =
-                    ResumePoint.find(given.save().resumeFromCheckpoint(), folder.path(), log::note);
+                    ResumePoint.find(
+                            resumeFrom(given, ranks),
+                            folder.path(),
+                            text -> log.say(RunEvent.warning("checkpoint", text)));
             resumed.ifPresent(point -> watch.resumed(point, folder.path()));
             try (Backend backend = Backends.open(given, ranks, log::note);
                     WorkerGroup workers = WorkerGroup.join(given, ranks, backend)) {
@@ -129,8 +132,19 @@ public final class TrainRun {
         }
     }
 
-    private OutputFolder.Existing existing() {
-        if (given.save().resumeFromCheckpoint().isPresent()) {
+    /** What is asked for; a job that its scheduler has started again goes on by itself. */
+    static Optional<ResumeFrom> resumeFrom(RunConfig config, Ranks ranks) {
+        return config.save()
+                .resumeFromCheckpoint()
+                .or(
+                        () ->
+                                ranks.restartCount() > 0
+                                        ? Optional.of(new ResumeFrom.Auto())
+                                        : Optional.empty());
+    }
+
+    private OutputFolder.Existing existing(Ranks ranks) {
+        if (resumeFrom(given, ranks).isPresent()) {
             return OutputFolder.Existing.RESUME;
         }
         return given.output().overwrite()
