@@ -5,14 +5,16 @@ import jlora.runtime.JloraException;
 import jlora.runtime.io.Json;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.charset.StandardCharsets;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Keeps a second process from writing into the same output_dir, such as a job that was requeued
@@ -22,68 +24,102 @@ import java.nio.file.StandardOpenOption;
 final class FolderLock implements AutoCloseable {
     private static final String NAME = ".jlora.lock";
 
-    private final Path file;
+    /**
+     * Folders that runs of this process hold. The kernel's lock is the process's, and goes when any
+     * of its channels to the file is closed: a second one must not even be opened.
+     */
+    private static final Set<Path> OWN = ConcurrentHashMap.newKeySet();
+
+    private final Path folder;
     private final FileChannel channel;
 
-    private FolderLock(Path file, FileChannel channel) {
-        this.file = file;
+    private FolderLock(Path folder, FileChannel channel) {
+        this.folder = folder;
         this.channel = channel;
     }
 
     /** Locks a folder that exists; one that another run holds is exit code 2. */
     static FolderLock of(Path folder) {
-        Path file = folder.resolve(NAME);
         try {
-            while (true) {
-                FileChannel channel =
-                        FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-                FileLock lock = tryLock(channel);
-                if (lock == null) {
-                    channel.close();
-                    throw JloraException.usage(
-                            "output_dir "
-                                    + folder
-                                    + " is in use by another run of jlora; wait for its end, or"
-                                    + " choose another folder");
-                }
-                if (isStill(file, channel)) {
-                    return new FolderLock(file, channel);
-                }
-                channel.close(); // its owner has just removed it: this is another file
+            Path real = folder.toRealPath();
+            if (!OWN.add(real)) {
+                throw inUse(folder);
+            }
+            try {
+                return new FolderLock(real, lock(real).orElseThrow(() -> inUse(folder)));
+            } catch (IOException | RuntimeException | Error e) {
+                OWN.remove(real);
+                throw e;
             }
         } catch (IOException e) {
             throw new JloraException(
                     ExitCode.CHECKPOINT_IO,
-                    file
-                            + ": output_dir cannot be locked ("
+                    "output_dir "
+                            + folder
+                            + " cannot be locked ("
                             + Json.reason(e)
                             + "); correct its permissions, or choose a file system that has locks",
                     e);
         }
     }
 
-    private static FileLock tryLock(FileChannel channel) throws IOException {
-        try {
-            return channel.tryLock();
-        } catch (OverlappingFileLockException _) {
-            return null; // another run of this process
+    private static JloraException inUse(Path folder) {
+        return JloraException.usage(
+                "output_dir "
+                        + folder
+                        + " is in use by another run of jlora; wait for its end, or choose another"
+                        + " folder");
+    }
+
+    /** The channel that holds the lock; empty when another process does. */
+    private static Optional<FileChannel> lock(Path folder) throws IOException {
+        Path file = folder.resolve(NAME);
+        while (true) {
+            try {
+                Files.createFile(file);
+            } catch (FileAlreadyExistsException _) {
+                // Another run's, or left by one that was killed.
+            }
+            // The owner removes the file when it is done. Only if the name leads to the same file
+            // before it is opened and after it is locked is that the file that is locked.
+            Object before = key(file);
+            FileChannel channel;
+            try {
+                channel = FileChannel.open(file, StandardOpenOption.WRITE);
+            } catch (NoSuchFileException _) {
+                continue;
+            }
+            if (channel.tryLock() == null) {
+                channel.close();
+                return Optional.empty();
+            }
+            if (before != null && before.equals(key(file))) {
+                return Optional.of(channel);
+            }
+            channel.close();
         }
     }
 
-    /** Whether the name still leads to the file that is locked: the owner marks it as its own. */
-    private static boolean isStill(Path file, FileChannel channel) throws IOException {
-        String mark = ProcessHandle.current().pid() + " " + System.nanoTime() + "\n";
-        channel.truncate(0);
-        channel.write(ByteBuffer.wrap(mark.getBytes(StandardCharsets.US_ASCII)), 0);
-        return Files.exists(file) && Files.readString(file).equals(mark);
+    /** Which file the name leads to; null when there is none. */
+    private static Object key(Path file) throws IOException {
+        try {
+            return Files.readAttributes(file, BasicFileAttributes.class).fileKey();
+        } catch (NoSuchFileException _) {
+            return null;
+        }
     }
 
     @Override
     public void close() {
+        if (!OWN.contains(folder)) {
+            return;
+        }
         try (channel) {
-            Files.deleteIfExists(file);
+            Files.deleteIfExists(folder.resolve(NAME));
         } catch (IOException _) {
             return; // the lock itself goes with the channel; the file does no harm
+        } finally {
+            OWN.remove(folder);
         }
     }
 }

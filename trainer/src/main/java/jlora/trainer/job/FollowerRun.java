@@ -12,11 +12,10 @@ import jlora.trainer.loop.Checkpointer;
 import jlora.trainer.loop.Progress;
 import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.loop.Watchdog;
-import jlora.trainer.metrics.EvalMetrics;
-import jlora.trainer.metrics.RunStart;
-import jlora.trainer.metrics.StepListener;
-import jlora.trainer.metrics.StepMetrics;
+import jlora.trainer.metrics.RunLog;
+import jlora.trainer.metrics.RunPhase;
 
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -36,37 +35,52 @@ final class FollowerRun {
 
     /** Runs to the end; ends as {@link TrainRun#run} does. */
     void run() {
-        Optional<ResumePoint> resumed =
-                ResumePoint.find(
-                        TrainRun.resumeFrom(config, ranks),
-                        config.output().outputDir().orElseThrow(),
-                        _ -> {});
-        try (Backend backend = Backends.open(config, ranks, _ -> {});
-                WorkerGroup workers = WorkerGroup.join(config, ranks, backend);
-                TrainJob job =
-                        new TrainJob(
-                                config,
-                                Backends.device(config, backend),
-                                Backends.threads(config),
-                                stop,
-                                workers.collective())) {
-            job.requireFit();
-            workers.requireSameRun(job, backend, resumed);
-            job.load(backend);
-            resumed.ifPresent(point -> point.restore(backend, job.copy()));
-            TrainLoop.End end = train(job, resumed);
-            workers.finish();
-            if (end == TrainLoop.End.SAVED || end == TrainLoop.End.UNSAVED) {
-                throw stopped(end);
+        try (RunWatch watch = RunWatch.open(config, ranks, RunLog.silent())) {
+            stop.onCheck(watch.status()::heartbeat);
+            Path folder = config.output().outputDir().orElseThrow();
+            Optional<ResumePoint> resumed =
+                    ResumePoint.find(TrainRun.resumeFrom(config, ranks), folder, _ -> {});
+            resumed.ifPresent(point -> watch.resumed(point, folder));
+            try (Backend backend = Backends.open(config, ranks, _ -> {});
+                    WorkerGroup workers = WorkerGroup.join(config, ranks, backend);
+                    TrainJob job =
+                            new TrainJob(
+                                    config,
+                                    Backends.device(config, backend),
+                                    Backends.threads(config),
+                                    stop,
+                                    workers.collective())) {
+                watch.opened(backend);
+                run(job, backend, workers, resumed, watch);
             }
         }
     }
 
-    private TrainLoop.End train(TrainJob job, Optional<ResumePoint> resumed) {
+    private void run(
+            TrainJob job,
+            Backend backend,
+            WorkerGroup workers,
+            Optional<ResumePoint> resumed,
+            RunWatch watch) {
+        watch.status().phase(RunPhase.LOADING);
+        job.requireFit();
+        workers.requireSameRun(job, backend, resumed);
+        job.load(backend);
+        resumed.ifPresent(point -> point.restore(backend, job.copy()));
+        watch.loaded(job, backend);
+        TrainLoop.End end = train(job, resumed, watch);
+        workers.finish();
+        if (end == TrainLoop.End.SAVED || end == TrainLoop.End.UNSAVED) {
+            throw stopped(end);
+        }
+    }
+
+    private TrainLoop.End train(TrainJob job, Optional<ResumePoint> resumed, RunWatch watch) {
         Progress start = resumed.map(point -> point.state().progress()).orElse(Progress.START);
-        try (Watchdog watchdog = TrainRun.watchdog(config, hang, () -> {})) {
+        Runnable heartbeat = watch.status()::heartbeat;
+        try (Watchdog watchdog = TrainRun.watchdog(config, hang, heartbeat)) {
             return job.train(
-                    SILENCE,
+                    watch.status(),
                     new TrainLoop.Surroundings(
                             start,
                             TrainRun.best(job.model().config().save(), start),
@@ -109,19 +123,4 @@ final class FollowerRun {
             return saves;
         }
     }
-
-    private static final StepListener SILENCE =
-            new StepListener() {
-                @Override
-                public void started(RunStart start) {}
-
-                @Override
-                public void step(StepMetrics metrics) {}
-
-                @Override
-                public void evaluated(EvalMetrics metrics) {}
-
-                @Override
-                public void finished() {}
-            };
 }

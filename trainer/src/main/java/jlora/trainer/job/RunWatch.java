@@ -5,6 +5,7 @@ import jlora.trainer.checkpoint.CheckpointFolder;
 import jlora.trainer.checkpoint.ResumePoint;
 import jlora.trainer.config.OutputConfig;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.launch.Ranks;
 import jlora.trainer.metrics.MetricsReader;
 import jlora.trainer.metrics.MetricsServer;
 import jlora.trainer.metrics.ResidentMemory;
@@ -33,13 +34,16 @@ final class RunWatch implements AutoCloseable {
         this.server = server;
     }
 
-    static RunWatch open(RunConfig config, RunLog log) {
+    /** The first worker of each machine serves: they all tell the same of the run. */
+    static RunWatch open(RunConfig config, Ranks ranks, RunLog log) {
         Duration timeout = Duration.ofNanos((long) (config.job().stepTimeout() * 1e9));
         RunStatus status = new RunStatus(timeout);
         OutputConfig output = config.output();
         String place = config.place("metrics_port").map(p -> p + ": ").orElse("");
         Optional<MetricsServer> server =
-                output.metricsPort().map(port -> MetricsServer.open(status, port, place));
+                output.metricsPort()
+                        .filter(_ -> ranks.localRank() == 0)
+                        .map(port -> MetricsServer.open(status, port, place));
         server.map(MetricsServer::port)
                 .ifPresent(
                         port ->

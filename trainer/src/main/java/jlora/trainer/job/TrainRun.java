@@ -110,7 +110,7 @@ public final class TrainRun {
     }
 
     private void watch(OutputFolder folder, Ranks ranks) {
-        try (RunWatch watch = RunWatch.open(given, log)) {
+        try (RunWatch watch = RunWatch.open(given, ranks, log)) {
             stop.onCheck(watch.status()::heartbeat);
             Optional<ResumePoint> resumed =
                     ResumePoint.find(

@@ -77,7 +77,7 @@ public record LaunchPlan(
         Device device =
                 Backends.limited(
                         planned, here.gpu() ? here : share(here, layout, machine, launcher));
-        PlanJob job = new PlanJob(planned, device);
+        PlanJob job = new PlanJob(planned, device, workers);
         if (!job.fits()) {
             throw new JloraException(ExitCode.OUT_OF_MEMORY, job.advice());
         }

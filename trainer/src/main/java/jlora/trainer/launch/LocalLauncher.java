@@ -182,7 +182,7 @@ final class LocalLauncher implements Launcher {
         // Each worker's threads are its own matter, and hardware threads count as processors.
         words.addAll(List.of("--use-hwthread-cpus", "--bind-to", "none"));
         words.addAll(List.of("-n", String.valueOf(workers), "bash", "-c", RankScript.TEXT));
-        words.addAll(RankScript.arguments(marks.toString(), metricsPort(plan)));
+        words.addAll(RankScript.arguments(marks.toString()));
         words.addAll(command);
         return new Start(words, Map.of("JLORA_NO_BUILD", "1"));
     }
@@ -197,7 +197,6 @@ final class LocalLauncher implements Launcher {
             Map<String, String> environment = new TreeMap<>();
             environment.put("JLORA_NO_BUILD", "1");
             environment.put(TerminationLog.VARIABLE, marks.resolve("rank-" + rank + ".json") + "");
-            List<String> words = new ArrayList<>(command);
             if (layout.workers() > 1) {
                 environment.put("RANK", String.valueOf(rank));
                 environment.put("LOCAL_RANK", String.valueOf(local));
@@ -205,23 +204,10 @@ final class LocalLauncher implements Launcher {
                 environment.put("LOCAL_WORLD_SIZE", String.valueOf(layout.perNode()));
                 environment.put("MASTER_ADDR", masterAddress);
                 environment.put("MASTER_PORT", String.valueOf(port));
-                if (!metricsPort(plan).isEmpty()) {
-                    words.add("metrics_port=" + (Integer.parseInt(metricsPort(plan)) + local));
-                }
             }
-            starts.add(new Start(words, environment));
+            starts.add(new Start(command, environment));
         }
         return starts;
-    }
-
-    /** Workers of one machine serve their metrics one port after the other. */
-    static String metricsPort(LaunchPlan plan) {
-        return plan.config()
-                .output()
-                .metricsPort()
-                .filter(port -> port != 0)
-                .map(String::valueOf)
-                .orElse("");
     }
 
     private static int freePort() throws IOException {

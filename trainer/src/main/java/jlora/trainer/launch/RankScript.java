@@ -11,19 +11,19 @@ import java.util.List;
  */
 final class RankScript {
     /**
-     * Arguments: the folder for marks, the first metrics port or nothing, the program and its
-     * words. A signal reaches the worker as well, so here it must only be survived.
+     * Arguments: the folder for marks, the program and its words. A signal reaches the worker as
+     * well, so here it must only be survived.
      */
     static final String TEXT =
             """
             trap : HUP INT TERM USR1
-            marks=$1 port=$2; shift 2
-            rank=${OMPI_COMM_WORLD_RANK:-${SLURM_PROCID:-0}} local=${OMPI_COMM_WORLD_LOCAL_RANK:-${SLURM_LOCALID:-0}}
+            marks=$1; shift
+            rank=${OMPI_COMM_WORLD_RANK:-${SLURM_PROCID:-0}}
             if [[ -z ${OMPI_COMM_WORLD_RANK:-} && -n ${MASTER_ADDR:-} ]]; then
                 export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
             fi
             export JLORA_TERMINATION_LOG=$marks/rank-$rank.json
-            "$@" ${port:+metrics_port=$((port + local))}
+            "$@"
             code=$?
             [[ $code == 0 ]] && exit 0
             [[ $code == 75 ]] && : >"$marks/preempted-$rank" && exit 0
@@ -34,7 +34,7 @@ final class RankScript {
     private RankScript() {}
 
     /** What goes behind {@code bash -c TEXT}. */
-    static List<String> arguments(String marks, String firstPort) {
-        return List.of("jlora-rank", marks, firstPort);
+    static List<String> arguments(String marks) {
+        return List.of("jlora-rank", marks);
     }
 }

@@ -50,9 +50,7 @@ final class SlurmScript {
                 "srun --kill-on-bad-exit=1"
                         + (plan.gpu() ? "" : " --mpi=pmix")
                         + " bash -c \"$rank\" "
-                        + "jlora-rank \"$marks\" "
-                        + Shell.quote(LocalLauncher.metricsPort(plan))
-                        + " \"${command[@]}\"");
+                        + "jlora-rank \"$marks\" \"${command[@]}\"");
         line("code=$?");
         line("set -- \"$marks\"/preempted-*");
         line("if [[ -s $marks/failed ]]; then");

@@ -17,6 +17,26 @@ public interface RunLog extends StepListener {
         say(RunEvent.note(text));
     }
 
+    /** Says nothing. */
+    static RunLog silent() {
+        return new RunLog() {
+            @Override
+            public void say(RunEvent event) {}
+
+            @Override
+            public void started(RunStart start) {}
+
+            @Override
+            public void step(StepMetrics metrics) {}
+
+            @Override
+            public void evaluated(EvalMetrics metrics) {}
+
+            @Override
+            public void finished() {}
+        };
+    }
+
     /**
      * @param out standard output; progress on a terminal goes to {@link System#out} itself
      */

@@ -31,9 +31,9 @@ import java.util.stream.Stream;
 /** The train command on several processes that a real Open MPI joins. */
 @Tag("cluster")
 class WorkersClusterTest {
-    private static final double TIMEOUT_SECONDS = 5;
+    private static final double TIMEOUT_SECONDS = 10;
 
-    /** Of evaluations that go on while a signal is on its way. */
+    /** After which a run counts as one that never ends. */
     private static final long LIMIT_SECONDS = 120;
 
     @TempDir Path folder;

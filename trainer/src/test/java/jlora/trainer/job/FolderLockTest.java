@@ -11,6 +11,8 @@ import jlora.runtime.JloraException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -29,8 +31,40 @@ class FolderLockTest {
         FolderLock.of(folder).close();
     }
 
+    /** Tries to lock, in a process of its own. */
+    static final class Other {
+        public static void main(String[] arguments) {
+            try (FolderLock _ = FolderLock.of(Path.of(arguments[0]))) {
+                System.out.println("locked");
+            } catch (JloraException e) {
+                System.out.println(e.getMessage());
+            }
+        }
+    }
+
+    private String otherProcess() throws IOException {
+        Process other =
+                new ProcessBuilder(
+                                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                                "-cp",
+                                System.getProperty("java.class.path"),
+                                Other.class.getName(),
+                                folder.toString())
+                        .start();
+        return new String(other.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    }
+
     @Test
-    void fileOfARunThatWasKilledIsNoObstacle() throws java.io.IOException {
+    void anotherProcessIsRefusedAsLongAsTheLockIsHeld() throws IOException {
+        try (FolderLock _ = FolderLock.of(folder)) {
+            assertThrows(JloraException.class, () -> FolderLock.of(folder));
+            assertTrue(otherProcess().contains("is in use by another run"));
+        }
+        assertEquals("locked\n", otherProcess());
+    }
+
+    @Test
+    void fileOfARunThatWasKilledIsNoObstacle() throws IOException {
         Files.writeString(folder.resolve(".jlora.lock"), "12 34\n");
         FolderLock.of(folder).close();
     }

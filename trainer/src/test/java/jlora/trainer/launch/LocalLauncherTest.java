@@ -97,7 +97,7 @@ class LocalLauncherTest {
         assertEquals(
                 List.of(
                         "2 0 4 2 head 29500 none metrics_port=9400",
-                        "3 1 4 2 head 29500 none metrics_port=9401"),
+                        "3 1 4 2 head 29500 none metrics_port=9400"),
                 log());
     }
 

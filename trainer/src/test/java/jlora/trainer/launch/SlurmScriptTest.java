@@ -203,8 +203,8 @@ class SlurmScriptTest {
                 """
                 scontrol show hostnames node-[a-b]
                 srun --kill-on-bad-exit=1
-                0 0 2 node-a 20017 metrics_port=9400
-                1 1 2 node-a 20017 metrics_port=9401
+                0 0 2 node-a 20017 device=cuda
+                1 1 2 node-a 20017 device=cuda
                 """,
                 log());
     }
