@@ -9,6 +9,9 @@ import jlora.runtime.tensor.Tensor;
  * biases zero.
  */
 public final class RandomInit {
+    /** Elements between two polls: half a second on one slow core. */
+    private static final long PIECE = 1 << 24;
+
     private RandomInit() {}
 
     /** Each tensor's values depend on the seed and its name alone. */
@@ -20,7 +23,7 @@ public final class RandomInit {
     /**
      * The same.
      *
-     * @param poll called before each tensor; what it throws ends the filling
+     * @param poll called every few million elements; what it throws ends the filling
      */
     public static void fill(
             Backend backend,
@@ -35,14 +38,27 @@ public final class RandomInit {
             switch (tensor.init()) {
                 case ZEROS -> kernel.constant(target, 0);
                 case ONES -> kernel.constant(target, 1);
-                case NORMAL ->
-                        kernel.normal(
-                                target,
-                                tensor.held().first() * target.cols(),
-                                seed,
-                                RandomStream.number(tensor.name()),
-                                standardDeviation);
+                case NORMAL -> normal(kernel, tensor, standardDeviation, seed, poll);
             }
+        }
+    }
+
+    private static void normal(
+            RandomFillKernel kernel,
+            CheckpointTensor tensor,
+            double standardDeviation,
+            long seed,
+            Runnable poll) {
+        Tensor target = tensor.target();
+        long rows = Math.max(1, PIECE / Math.max(1, target.cols()));
+        for (long row = 0; row < target.rows(); row += rows) {
+            poll.run();
+            kernel.normal(
+                    target.rows(row, Math.min(rows, target.rows() - row)),
+                    (tensor.held().first() + row) * target.cols(),
+                    seed,
+                    RandomStream.number(tensor.name()),
+                    standardDeviation);
         }
     }
 }
