@@ -2,7 +2,11 @@
 # Compiles each src/main/cuda/*.cu into a fatbin of its own under the folder $1 (the module's classes),
 # with nvcc where there is one; kernels.list names them. What has not changed is not compiled again.
 # Without nvcc it says so and passes: the CPU backend needs none. build.properties says what was built,
-# for whoever misses the kernels at run time. JLORA_CUDA_ARCHITECTURES="90a" builds for fewer GPUs.
+# for whoever misses the kernels at run time.
+#
+# Machine code is made for the GPUs of this machine, or for sm_90a where there is none, and PTX of sm_80 for all
+# others, which their driver compiles when it first loads it. JLORA_CUDA_ARCHITECTURES="89 90a" names other ones,
+# and "all" is for what goes to other machines: it takes four times as long.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -11,7 +15,15 @@ readonly out=${1:-target/classes}/jlora/kernels
 # A file with other contents means other flags: everything is compiled again.
 readonly stamp=${1:-target/classes}/../kernels.flags
 
-read -ra architectures <<<"${JLORA_CUDA_ARCHITECTURES:-80 86 89 90a 100 120}"
+# Those of the GPUs that this machine has, such as "89 90a"; only Hopper's kernels use what its "a" stands for.
+of_this_machine() {
+    nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sed -nE 's/^([0-9]+)\.([0-9])$/\1\2/p' \
+        | sed 's/^90$/90a/' | sort -un | tr '\n' ' ' || true
+}
+
+wanted=${JLORA_CUDA_ARCHITECTURES:-$(of_this_machine)}
+[[ $wanted == all ]] && wanted='80 86 89 90a 100 120'
+read -ra architectures <<<"${wanted:-90a}"
 # What the fatbins hold: machine code by architecture, and PTX (compute_80) for newer ones.
 images=()
 
@@ -66,9 +78,9 @@ for architecture in "${architectures[@]}"; do
         flags+=("-gencode=arch=compute_$architecture,code=sm_$architecture")
     fi
 done
-# PTX of the oldest one, for GPUs newer than this nvcc.
-flags+=("-gencode=arch=compute_${architectures[0]},code=compute_${architectures[0]}")
-images+=("compute_${architectures[0]}")
+# For all others, those newer than this nvcc among them.
+flags+=("-gencode=arch=compute_80,code=compute_80")
+images+=(compute_80)
 if "$nvcc" --help | grep -q -e --compress-mode; then
     flags+=(--compress-mode=size)
 fi

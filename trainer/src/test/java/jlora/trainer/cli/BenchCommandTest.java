@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 
 import jlora.runtime.io.Json;
 
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -43,6 +44,7 @@ class BenchCommandTest {
         return Json.readObject(json);
     }
 
+    @Tag("cluster") // it measures for long
     @Test
     void memoryAndProductsShareTheKernelsOfAStep() {
         JsonNode memory = bench("memory");
@@ -81,6 +83,7 @@ class BenchCommandTest {
         assertEquals(Math.log(131), step.get("loss").doubleValue(), 0.5);
     }
 
+    @Tag("cluster") // it measures for long
     @Test
     void mergeTakesBackWhatItDid() {
         JsonNode merge = bench("merge");

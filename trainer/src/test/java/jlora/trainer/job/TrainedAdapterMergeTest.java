@@ -16,6 +16,7 @@ import jlora.runtime.weight.CheckpointTensor;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.metrics.MetricsHistory;
 
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -28,6 +29,7 @@ import java.util.List;
 import java.util.Optional;
 
 /** Merging an adapter that was really trained, a thousand times, with nothing left behind. */
+@Tag("cluster") // twenty seconds
 class TrainedAdapterMergeTest {
     private static final Path SHARED = Path.of("../../shared");
     private static final int CYCLES = 1000;

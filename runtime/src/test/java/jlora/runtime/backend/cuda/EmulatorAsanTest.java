@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -21,8 +22,10 @@ import java.util.stream.Stream;
 
 /**
  * No kernel touches memory that is not its own: the op cases in a process of their own, with the
- * flavour of the emulator that the address sanitizer watches.
+ * flavour of the emulator that the address sanitizer watches. It takes a minute, and a build of its
+ * own: hence the tag.
  */
+@Tag("cluster")
 final class EmulatorAsanTest {
     private static final int TAIL = 6000;
 
@@ -35,7 +38,7 @@ final class EmulatorAsanTest {
         Assumptions.assumeTrue(
                 Files.exists(folder.resolve("libcuda.so.1")),
                 () ->
-                        "no emulator with address sanitizer (mvn verify builds it): "
+                        "no emulator with address sanitizer (mvn verify -Pclusters builds it): "
                                 + Emulator.built(folder));
         asan = Path.of(Emulator.property(folder, "asan", "libasan.so"));
         Assumptions.assumeTrue(Files.exists(asan), () -> "no address sanitizer: " + asan);
