@@ -8,6 +8,8 @@ import com.google.googlejavaformat.java.GoogleJavaFormatToolProvider;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -23,9 +25,11 @@ import java.util.stream.Stream;
  * All sources are as google-java-format writes them. A test and not a Maven plugin, because the
  * formatter must run on the JDK that parses our syntax, and Maven's own may be older.
  */
+@Execution(ExecutionMode.CONCURRENT)
 class FormatTest {
     private static final ToolProvider FORMATTER = new GoogleJavaFormatToolProvider();
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void sourcesAreFormatted() {
         SourceTree tree = SourceTree.find();
@@ -42,6 +46,7 @@ class FormatTest {
                                 + String.join("\n  ", relative(tree.root(), unformatted)));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void unformattedFileIsNamed(@TempDir Path folder) throws IOException {
         Path bad = folder.resolve("Bad.java");
@@ -51,6 +56,7 @@ class FormatTest {
         assertEquals(List.of(bad.toString()), unformatted(List.of(bad, good)));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void syntaxOfTheNewestJavaIsUnderstood(@TempDir Path folder) throws IOException {
         Path file = folder.resolve("Recent.java");
@@ -80,6 +86,7 @@ class FormatTest {
         assertEquals(List.of(), unformatted(List.of(file)));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void fileThatDoesNotParseIsAnError(@TempDir Path folder) throws IOException {
         Path file = folder.resolve("Broken.java");

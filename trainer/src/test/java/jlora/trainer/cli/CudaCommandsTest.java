@@ -138,6 +138,7 @@ final class CudaCommandsTest {
         assertTrue(Files.exists(run.path("out/adapter_model.safetensors")));
     }
 
+    @Tag("cluster")
     @Test
     void trainsThroughJcuda() throws IOException, InterruptedException {
         CommandLineRun done = train(Map.of(), "--device", "cuda", "--cuda_binding", "jcuda");
@@ -163,6 +164,7 @@ final class CudaCommandsTest {
                         "cuda_binding: panama");
     }
 
+    @Tag("cluster")
     @Test
     void evaluatesAndGeneratesWithAnAdapterThatWasTrainedThere()
             throws IOException, InterruptedException, URISyntaxException {

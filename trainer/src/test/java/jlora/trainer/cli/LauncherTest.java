@@ -13,6 +13,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.io.IOException;
 import java.io.OutputStream;
@@ -25,6 +27,7 @@ import java.util.stream.Stream;
 
 /** What {@code ./jlora} does before and around Java: JDK, build, stderr, signals, exit codes. */
 @EnabledOnOs(OS.LINUX)
+@Execution(ExecutionMode.CONCURRENT)
 class LauncherTest {
     private static final String NOTE = "WARNING: Using incubator modules: jdk.incubator.vector";
     private static final String FIRST = "building jlora (first use)…\n";
@@ -42,6 +45,7 @@ class LauncherTest {
         sandbox.close();
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void missingJdkIsOneSentence() throws Exception {
         sandbox.maven("true");
@@ -52,6 +56,7 @@ class LauncherTest {
         assertEquals(1, outcome.err().lines().count(), outcome.err());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void unsuitableNamedJdkIsNotReplacedInSilence() throws Exception {
         sandbox.maven("true");
@@ -63,6 +68,7 @@ class LauncherTest {
         assertEquals(1, outcome.err().lines().count(), outcome.err());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void newestJdkOfAFolderIsFoundPastAnOlderDefault() throws Exception {
         sandbox.maven("true");
@@ -74,6 +80,7 @@ class LauncherTest {
         assertEquals(new Outcome(0, "26\n", FIRST), outcome);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void missingMavenIsOneSentence() throws Exception {
         sandbox.jdk("25.0.1", "true");
@@ -84,6 +91,7 @@ class LauncherTest {
         assertEquals(1, outcome.err().lines().count(), outcome.err());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void mavenIsNotNeededOnceBuilt() throws Exception {
         sandbox.jdk("25.0.1", "echo ran");
@@ -94,6 +102,7 @@ class LauncherTest {
         assertEquals(new Outcome(0, "ran\n", ""), sandbox.run());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void buildsOnFirstUseAndWhenSourcesChange() throws Exception {
         sandbox.jdk("25.0.1", "true");
@@ -110,6 +119,7 @@ class LauncherTest {
         assertEquals(3, sandbox.mavenCalls());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void deletedSourceIsAChange() throws Exception {
         sandbox.jdk("25.0.1", "true");
@@ -121,6 +131,7 @@ class LauncherTest {
         assertEquals(AGAIN, sandbox.run().err());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void noBuildIsHonoured() throws Exception {
         sandbox.jdk("25.0.1", "echo ran");
@@ -135,6 +146,7 @@ class LauncherTest {
         assertEquals(1, sandbox.mavenCalls());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void failedBuildShowsItsLogAndIsTriedAgain() throws Exception {
         sandbox.jdk("25.0.1", "echo ran");
@@ -147,6 +159,7 @@ class LauncherTest {
         assertEquals(new Outcome(0, "ran\n", FIRST), sandbox.run());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void twoStartsAtOnceBuildOnce() throws Exception {
         sandbox.jdk("25.0.1", "echo ran");
@@ -161,6 +174,7 @@ class LauncherTest {
         assertEquals(1, sandbox.mavenCalls());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void runningProcessKeepsItsBuild() throws Exception {
         Path release = sandbox.folder().resolve("release");
@@ -183,6 +197,7 @@ class LauncherTest {
         assertFalse(sandbox.builds().containsAll(old));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void onlyTheNoteIsDroppedFromStderr() throws Exception {
         String script = "printf 'first\\n" + NOTE + "\\nsecond\\n" + NOTE + "\\nlast' >&2; exit 7";
@@ -193,6 +208,7 @@ class LauncherTest {
         assertEquals(7, outcome.code());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void stderrWithoutTheNoteIsWhole() throws Exception {
         sandbox.jdk("25.0.1", "printf '  Error: \\\\x\\nno end' >&2; exit 1");
@@ -200,6 +216,7 @@ class LauncherTest {
         assertEquals(new Outcome(1, "", FIRST + "  Error: \\x\nno end"), sandbox.run());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void unfinishedLineAppearsAtOnce() throws Exception {
         sandbox.jdk("25.0.1", "printf '" + NOTE + "\\n50%%' >&2; while :; do sleep 0.02; done");
@@ -210,6 +227,7 @@ class LauncherTest {
         run.await();
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void terminationReachesJavaAndItsLastWordsReachTheUser() throws Exception {
         sandbox.jdk(
@@ -225,6 +243,7 @@ class LauncherTest {
         assertEquals(new Outcome(75, "started\n", FIRST + "saved\n"), run.await());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void worksFromAnywhereAndThroughALink() throws Exception {
         sandbox.jdk("25.0.1", "pwd; printf '<%s>' \"${@: -3}\"");
@@ -236,6 +255,7 @@ class LauncherTest {
         assertEquals(elsewhere + "\n<train><a file.yaml><*>", outcome.out());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void javaGetsTheFlagsAndTheJarsOfTheBuild() throws Exception {
         sandbox.jdk("25.0.1", "printf '%s\\n' \"$@\"; cat \"${1#@}\"");
@@ -258,6 +278,7 @@ class LauncherTest {
     }
 
     /** The same with this JVM and these classes: what a user sees, byte for byte. */
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void realJavaPrintsTheVersionAndNothingElse() throws Exception {
         Path jars = Files.createDirectories(sandbox.folder().resolve("jars"));

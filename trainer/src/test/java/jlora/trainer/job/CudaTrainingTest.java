@@ -210,6 +210,7 @@ final class CudaTrainingTest {
         public void close() {}
     }
 
+    @Tag("cluster")
     @Test
     void evaluationBetweenStepsChangesNone() {
         RunConfig plain = CudaRuns.config("dtype=float32", "eval_split=0.2");

@@ -10,7 +10,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import jlora.runtime.io.HuggingFaceFolder;
 import jlora.trainer.config.RunConfig;
 
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -28,6 +31,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /** Plans of models far larger than any machine of ours, from config.json alone. */
+@Execution(ExecutionMode.CONCURRENT)
 class GeometryPlanTest {
     private static final Path GEOMETRIES =
             Path.of("../configs/geometries").toAbsolutePath().normalize();
@@ -88,6 +92,7 @@ class GeometryPlanTest {
         return tables + c.get("num_hidden_layers").longValue() * layer + hidden;
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @MethodSource("geometries")
     void weightsAreCountedToTheByte(String geometry) {
@@ -105,6 +110,7 @@ class GeometryPlanTest {
     }
 
     /** Processor time of the thread that plans: what the machine does besides does not count. */
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @ValueSource(strings = {"none", "auto", "full"})
     void gpt3IsPlannedInTwoSecondsOfProcessorTime(String mode) {
@@ -122,6 +128,7 @@ class GeometryPlanTest {
      * the attention's result and gate|up; what norms and SwiGLU make of these is cheap to make
      * again, and kept only without any recompute.
      */
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void savedActivationsOfLlama8bAreWhatTheLayersKeep() {
         int tokens = 4096;
@@ -147,6 +154,7 @@ class GeometryPlanTest {
         return (double) items(job).get("saved activations") / tokens;
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @MethodSource("geometries")
     void tableAndJsonSayTheSame(String geometry) {
@@ -187,6 +195,7 @@ class GeometryPlanTest {
     }
 
     /** One of N workers: its share of the layers, and what it exchanges with the others. */
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @ValueSource(ints = {2, 3, 8})
     void sharesOf70bAreCountedToTheByte(int workers) {
@@ -226,6 +235,7 @@ class GeometryPlanTest {
                         .contains(Bytes.text(json.get("gather_bytes_per_step").longValue())));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void workersThatEachHoldTheBaseExchangeGradientsAlone() {
         PlanJob one = plan("llama-0.5b", HUGE, 1, "max_length=512");
@@ -236,6 +246,8 @@ class GeometryPlanTest {
         assertFalse(one.table().text().contains("workers"));
     }
 
+    @Tag("cluster")
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void adviceNamesTheFewestWorkersThatHoldTheBaseTogether() {
         PlanJob alone = plan("llama-3.1-70b", 50L << 30, "gradient_checkpointing=auto");
@@ -251,6 +263,7 @@ class GeometryPlanTest {
                 shorter.advice());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void aPlanThatCannotFitSaysSo() {
         PlanJob job = plan("llama-3.1-70b", 80L << 30, "gradient_checkpointing=auto");

@@ -12,6 +12,8 @@ import jlora.trainer.cli.CommandLineRun;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -27,6 +29,7 @@ import java.util.concurrent.TimeUnit;
  * Workers of one machine, each a script in place of jlora: their ranks, their signals, their ends.
  * Planned for a GPU that is not here, so that nothing but the launcher is real.
  */
+@Execution(ExecutionMode.CONCURRENT)
 class LocalLauncherTest {
     @TempDir Path folder;
     private Launch launch;
@@ -78,6 +81,7 @@ class LocalLauncherTest {
         assertEquals(lines, log().size(), log() + "");
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void workersKnowTheirRanks() throws IOException, InterruptedException {
         CommandLineRun run =
@@ -101,6 +105,7 @@ class LocalLauncherTest {
                 log());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @CsvSource({"0 0 0, 0", "0 75 75, 75", "75 75 75, 75", "5 5 5, 5"})
     void theWorstEndIsTheJobs(String codes, int expected) throws IOException, InterruptedException {
@@ -108,6 +113,7 @@ class LocalLauncherTest {
         assertEquals(expected, run.code(), run.err());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void oneFailureEndsAllAndSaysWhy() throws IOException, InterruptedException {
         CommandLineRun run =
@@ -129,6 +135,7 @@ class LocalLauncherTest {
         assertEquals("lost", end.get("message").asText());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void aSignalReachesEveryWorkerOnce() throws IOException, InterruptedException {
         JloraProcess job =
@@ -148,6 +155,7 @@ class LocalLauncherTest {
         assertEquals(List.of("ready", "ready", "told 1", "told 1"), log());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void workersStopWhenTheirLauncherIsKilled() throws IOException, InterruptedException {
         JloraProcess job =
@@ -164,6 +172,7 @@ class LocalLauncherTest {
         assertEquals(List.of("ready", "ready", "told", "told"), log());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void aDryRunShowsTheCommands() {
         CommandLineRun run =
@@ -186,6 +195,7 @@ class LocalLauncherTest {
         assertTrue(lines.get(1).endsWith(" lora_r=4"), run.out());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void whatDescribesNoJobIsRefused() {
         launch.run("local", "--device", "h100", "--workers", 3, "--nodes", 2)

@@ -10,6 +10,8 @@ import jlora.trainer.config.RunConfig;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -23,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 
 /** The batch script, run by bash with an srun and a scontrol of the test's own. */
+@Execution(ExecutionMode.CONCURRENT)
 class SlurmScriptTest {
     @TempDir Path folder;
 
@@ -87,6 +90,7 @@ class SlurmScriptTest {
         return Files.readString(folder.resolve("log"));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void asksForWhatThePlanNeeds() throws IOException {
         Launch launch = Launch.in(folder);
@@ -133,6 +137,7 @@ class SlurmScriptTest {
         assertTrue(text.lastIndexOf("#SBATCH") < text.indexOf("\nexport"), text);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @ValueSource(strings = {"plain", "two words", "it's", "$(date)`id`", "a\"b\\c", "100%j&;*"})
     void oddPathsStayWhatTheyAre(String name) throws IOException, InterruptedException {
@@ -157,6 +162,7 @@ class SlurmScriptTest {
         assertEquals("srun --kill-on-bad-exit=1\nsrun --mpi=pmix\n", log());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @CsvSource({
         "0 0 0, 0, false",
@@ -180,6 +186,7 @@ class SlurmScriptTest {
         assertFalse(Files.exists(folder.resolve("out/launch/marks/17.0")));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void gpuWorkersGetRanks() throws IOException, InterruptedException {
         Launch launch = Launch.in(folder);
@@ -209,6 +216,7 @@ class SlurmScriptTest {
                 log());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void aFailureLeavesItsReasonInTheLog() throws IOException, InterruptedException {
         Launch launch = Launch.in(folder);
@@ -220,6 +228,7 @@ class SlurmScriptTest {
         assertEquals(new Ended(5, "{\"exit_code\":5}\n"), bash(slurm(1), script.toString()));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void submittingWritesScriptAndConfiguration() throws IOException, InterruptedException {
         Launch launch = Launch.in(folder);
@@ -236,6 +245,7 @@ class SlurmScriptTest {
         assertEquals(launch.path("rows.jsonl"), back.data().datasets().getFirst().path());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void refusalsOfSbatchArePassedOn() throws IOException, InterruptedException {
         Launch launch = Launch.in(folder);

@@ -34,6 +34,8 @@ import jlora.trainer.loop.StepMemory;
 import jlora.trainer.metrics.MetricsHistory;
 import jlora.trainer.metrics.StepMetrics;
 
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -51,6 +53,7 @@ import java.util.stream.Stream;
  * every backend of the CPU. The README beside the recordings says how far f32 itself is from f64 on
  * them, which is what the tolerances stand on.
  */
+@Execution(ExecutionMode.CONCURRENT)
 class ParityTest {
     private static final Path CASES = Path.of("src/test/resources/parity");
     private static final double LOSS = 2e-5;
@@ -68,6 +71,7 @@ class ParityTest {
         }
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @MethodSource("cases")
     void trainsAsPeftDoesByDefinition(String name) {
@@ -76,6 +80,7 @@ class ParityTest {
         }
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @MethodSource("cases")
     void trainsAsPeftDoesWithOneDnn(String name) {
@@ -84,6 +89,7 @@ class ParityTest {
         }
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @MethodSource("cases")
     void trainsAsPeftDoesWithVectorProducts(String name) {

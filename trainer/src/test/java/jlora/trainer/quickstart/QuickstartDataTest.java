@@ -11,6 +11,8 @@ import jlora.trainer.data.Tokenizer;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -26,6 +28,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
+@Execution(ExecutionMode.CONCURRENT)
 class QuickstartDataTest {
     static final Path HOME = Path.of("..", "quickstart");
     private static final Pattern NAME = Pattern.compile("name: The (.*?) \\|");
@@ -38,6 +41,7 @@ class QuickstartDataTest {
         QuickstartData.write(made);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @ParameterizedTest
     @ValueSource(strings = {"train.jsonl", "eval.jsonl", "base/tokenizer.json"})
     void theCommittedFilesAreThoseThatTheRecipeMakes(String file) throws IOException {
@@ -45,6 +49,7 @@ class QuickstartDataTest {
         assertArrayEquals(Files.readAllBytes(again), Files.readAllBytes(HOME.resolve(file)));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void theSameSeedGivesTheSamePassages() {
         Words words = Words.load();
@@ -57,6 +62,7 @@ class QuickstartDataTest {
         return IntStream.range(0, 200).mapToObj(_ -> passages.next()).toList();
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void everyPassageIsNewAndWellFormed() throws IOException {
         Set<String> seen = new HashSet<>();
@@ -72,6 +78,7 @@ class QuickstartDataTest {
         assertEquals(QuickstartData.PASSAGES + QuickstartData.HELD_OUT_PASSAGES, seen.size());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void noTrainingTextHasAHeldOutName() throws IOException {
         Set<String> heldOut = new HashSet<>();
@@ -86,6 +93,7 @@ class QuickstartDataTest {
         }
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void noCardToTrainOnHasAKindInAnAreaThatIsHeldOut() {
         Set<String> heldOut = combinations("eval.jsonl");
@@ -107,6 +115,7 @@ class QuickstartDataTest {
         return matcher.group(group);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void theTokenizerGivesEveryTextBack() throws IOException {
         try (Tokenizer tokenizer = Tokenizer.open(HOME.resolve("base"))) {
@@ -131,6 +140,7 @@ class QuickstartDataTest {
         }
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void theQuickstartIsSmallInTheRepository() throws IOException {
         try (Stream<Path> files = Files.walk(HOME)) {

@@ -15,12 +15,15 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.stream.Stream;
 
 /** The CPU backend as a whole, with each product library, agrees with the reference. */
+@Execution(ExecutionMode.CONCURRENT)
 final class CpuBackendTest {
     private static final List<CpuBackend> BACKENDS =
             Stream.of(
@@ -35,6 +38,7 @@ final class CpuBackendTest {
         BACKENDS.forEach(CpuBackend::close);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @TestFactory
     Stream<DynamicContainer> agreesWithTheReference() {
         return BACKENDS.stream()
@@ -44,6 +48,7 @@ final class CpuBackendTest {
                                         backend.describe(), Conformance.of(backend)));
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void saysWhatItRunsOn() {
         assertTrue(BACKENDS.get(0).describe().contains(", 1 thread, "));
@@ -51,6 +56,7 @@ final class CpuBackendTest {
         assertTrue(BACKENDS.get(1).describe().contains("oneDNN 3."), BACKENDS.get(1).describe());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void copiesRowsOfViews() {
         CpuBackend backend = BACKENDS.get(1);
@@ -67,6 +73,7 @@ final class CpuBackendTest {
         }
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void refusesOptionsThatCannotBe() {
         var threads =

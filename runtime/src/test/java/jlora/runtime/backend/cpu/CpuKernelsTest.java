@@ -7,11 +7,14 @@ import jlora.runtime.cases.OpStems;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.util.List;
 import java.util.stream.Stream;
 
 /** The vector kernels agree with the reference, whatever the number of threads. */
+@Execution(ExecutionMode.CONCURRENT)
 final class CpuKernelsTest {
     private static final List<CpuPool> POOLS =
             List.of(new CpuPool(1), new CpuPool(2), new CpuPool(3));
@@ -26,6 +29,7 @@ final class CpuKernelsTest {
         POOLS.forEach(CpuPool::close);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @TestFactory
     Stream<DynamicContainer> agreeWithTheReference() {
         return Stream.of(

@@ -14,6 +14,8 @@ import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.lang.reflect.RecordComponent;
 import java.util.Collections;
@@ -25,14 +27,17 @@ import java.util.stream.Stream;
  * The reference writes all of its results and nothing else, and its gradients are those of its
  * forward passes.
  */
+@Execution(ExecutionMode.CONCURRENT)
 final class ReferenceBackendTest {
     private static final ReferenceBackend BACKEND = new ReferenceBackend();
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @TestFactory
     Stream<DynamicContainer> writesItsResultsAndNothingElse() {
         return Conformance.of(BACKEND);
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @Test
     void everyKernelOfTheContractHasCases() throws ReflectiveOperationException {
         Set<Object> withCases = Collections.newSetFromMap(new IdentityHashMap<>());
@@ -44,6 +49,7 @@ final class ReferenceBackendTest {
         assertEquals(OpStems.ALL.size(), withCases.size());
     }
 
+    @Execution(ExecutionMode.SAME_THREAD)
     @TestFactory
     Stream<DynamicTest> gradientsAreThoseOfDifferences() {
         return OpStems.ALL.stream().flatMap(ReferenceBackendTest::differences);
