@@ -130,6 +130,7 @@ final class CudaTrainingTest {
      * Without a place to keep timed choices both libraries compute products as they propose first,
      * which in the emulator is the same way; everything else is the same kernels.
      */
+    @Tag("cluster")
     @ParameterizedTest
     @ValueSource(strings = {"float32", "bfloat16"})
     void jcudaGivesTheBitsOfPanama(String dtype, @TempDir Path folder) throws IOException {
