@@ -83,7 +83,8 @@ final class RunCheckpoints implements Checkpointer, AutoCloseable {
 
     @Override
     public boolean wantsBest() {
-        return config.saveStrategy() == SaveStrategy.BEST;
+        // With load_best_model_at_end it must be there at the end, whether or not a save is due.
+        return config.saveStrategy() == SaveStrategy.BEST || config.loadBestModelAtEnd();
     }
 
     @Override
