@@ -1,5 +1,6 @@
 package jlora.runtime.backend;
 
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 /**
@@ -56,6 +57,25 @@ public interface Collective extends AutoCloseable {
      * their timeout.
      */
     void finish();
+
+    /** What {@link #sum} asks for. */
+    static void requireSum(Tensor inPlace) {
+        if (inPlace.dtype() != DType.F32 || !inPlace.isDense()) {
+            throw new IllegalArgumentException("sums are of dense float32, not " + inPlace);
+        }
+    }
+
+    /** What {@link #gather} asks for. */
+    static void requireGather(Tensor whole, Tensor part, int ranks) {
+        boolean fits =
+                whole.dtype() == part.dtype()
+                        && whole.cols() == part.cols()
+                        && whole.rows() == part.rows() * ranks;
+        if (!fits || !whole.isDense() || !part.isDense()) {
+            throw new IllegalArgumentException(
+                    "gather of " + part.describe() + " from each rank to " + whole.describe());
+        }
+    }
 
     /** Twice is fine. */
     @Override

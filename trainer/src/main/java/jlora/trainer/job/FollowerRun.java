@@ -85,42 +85,15 @@ final class FollowerRun {
                             start,
                             TrainRun.best(job.model().config().save(), start),
                             stop,
-                            new NoFiles(config.save().saveStrategy() != SaveStrategy.NO),
+                            // The first worker saves.
+                            Checkpointer.elsewhere(config.save().saveStrategy() != SaveStrategy.NO),
                             watchdog));
         }
     }
 
     private JloraException stopped(TrainLoop.End end) {
         String reason = TrainRun.reason(stop);
-        ExitCode code =
-                end == TrainLoop.End.SAVED
-                        ? ExitCode.PREEMPTED
-                        : reason.equals("SIGINT") ? ExitCode.INTERRUPTED : ExitCode.TERMINATED;
+        ExitCode code = TrainRun.exitCode(end, reason);
         return new JloraException(code, reason + ": the run ends, as worker 0 says.");
-    }
-
-    /**
-     * The first worker saves.
-     *
-     * @param saves whether it does so when the run is asked to end
-     */
-    private record NoFiles(boolean saves) implements Checkpointer {
-        @Override
-        public boolean due(long step, boolean epochEnds) {
-            return false;
-        }
-
-        @Override
-        public boolean wantsBest() {
-            return false;
-        }
-
-        @Override
-        public void save(Progress progress, boolean best) {}
-
-        @Override
-        public boolean stop(Progress progress) {
-            return saves;
-        }
     }
 }

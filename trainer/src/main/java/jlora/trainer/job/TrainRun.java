@@ -251,7 +251,7 @@ public final class TrainRun {
         String signal = reason(stop);
         if (end == TrainLoop.End.SAVED) {
             return new JloraException(
-                    ExitCode.PREEMPTED,
+                    exitCode(end, signal),
                     signal
                             + ": the run ends, and "
                             + CheckpointFolder.in(folder).stream()
@@ -261,8 +261,16 @@ public final class TrainRun {
                             + "; start it again with --resume_from_checkpoint auto to go on.");
         }
         return new JloraException(
-                signal.equals("SIGINT") ? ExitCode.INTERRUPTED : ExitCode.TERMINATED,
+                exitCode(end, signal),
                 signal + ": the run ends without a checkpoint, since save_strategy is no.");
+    }
+
+    /** How a run ends that was asked to. */
+    static ExitCode exitCode(TrainLoop.End end, String reason) {
+        if (end == TrainLoop.End.SAVED) {
+            return ExitCode.PREEMPTED;
+        }
+        return reason.equals("SIGINT") ? ExitCode.INTERRUPTED : ExitCode.TERMINATED;
     }
 
     private void loadBest(TrainJob job, Path folder, long step) {

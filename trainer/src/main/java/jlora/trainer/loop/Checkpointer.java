@@ -3,26 +3,34 @@ package jlora.trainer.loop;
 /** Keeps the state of a run as it goes. The loop calls it between steps, on its own thread. */
 public interface Checkpointer {
     /** Keeps nothing. */
-    Checkpointer NONE =
-            new Checkpointer() {
-                @Override
-                public boolean due(long step, boolean epochEnds) {
-                    return false;
-                }
+    Checkpointer NONE = elsewhere(false);
 
-                @Override
-                public boolean wantsBest() {
-                    return false;
-                }
+    /**
+     * Keeps nothing itself.
+     *
+     * @param saved whether somebody else saves the run when it is asked to end
+     */
+    static Checkpointer elsewhere(boolean saved) {
+        return new Checkpointer() {
+            @Override
+            public boolean due(long step, boolean epochEnds) {
+                return false;
+            }
 
-                @Override
-                public void save(Progress progress, boolean best) {}
+            @Override
+            public boolean wantsBest() {
+                return false;
+            }
 
-                @Override
-                public boolean stop(Progress progress) {
-                    return false;
-                }
-            };
+            @Override
+            public void save(Progress progress, boolean best) {}
+
+            @Override
+            public boolean stop(Progress progress) {
+                return saved;
+            }
+        };
+    }
 
     /**
      * Whether to save after this step. While an earlier checkpoint is still being written, training

@@ -93,9 +93,7 @@ public final class CudaCollective implements Collective {
 
     @Override
     public void sum(Tensor inPlace) {
-        if (inPlace.dtype() != DType.F32 || !inPlace.isDense()) {
-            throw new IllegalArgumentException("sums are of dense float32, not " + inPlace);
-        }
+        Collective.requireSum(inPlace);
         run(
                 () ->
                         communicator.allReduceSum(
@@ -108,14 +106,7 @@ public final class CudaCollective implements Collective {
 
     @Override
     public void gather(Tensor whole, Tensor part) {
-        boolean fits =
-                whole.dtype() == part.dtype()
-                        && whole.cols() == part.cols()
-                        && whole.rows() == part.rows() * ranks();
-        if (!fits || !whole.isDense() || !part.isDense()) {
-            throw new IllegalArgumentException(
-                    "gather of " + part.describe() + " from each rank to " + whole.describe());
-        }
+        Collective.requireGather(whole, part, ranks());
         run(
                 () ->
                         communicator.allGather(

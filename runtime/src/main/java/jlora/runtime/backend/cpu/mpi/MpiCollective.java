@@ -1,7 +1,6 @@
 package jlora.runtime.backend.cpu.mpi;
 
 import jlora.runtime.backend.Collective;
-import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
@@ -74,9 +73,7 @@ public final class MpiCollective implements Collective {
 
     @Override
     public void sum(Tensor inPlace) {
-        if (inPlace.dtype() != DType.F32 || !inPlace.isDense()) {
-            throw new IllegalArgumentException("sums are of dense float32, not " + inPlace);
-        }
+        Collective.requireSum(inPlace);
         long bytes = inPlace.elements() * Float.BYTES;
         MemorySegment all = inPlace.segment().asSlice(inPlace.byteOffset(0), bytes);
         String what = "the sum of " + inPlace.describe();
@@ -90,14 +87,7 @@ public final class MpiCollective implements Collective {
 
     @Override
     public void gather(Tensor whole, Tensor part) {
-        boolean fits =
-                whole.dtype() == part.dtype()
-                        && whole.cols() == part.cols()
-                        && whole.rows() == part.rows() * ranks();
-        if (!fits || !whole.isDense() || !part.isDense()) {
-            throw new IllegalArgumentException(
-                    "gather of " + part.describe() + " from each rank to " + whole.describe());
-        }
+        Collective.requireGather(whole, part, ranks());
         long bytes = part.elements() * part.dtype().bytes();
         MemorySegment to = whole.segment().asSlice(whole.byteOffset(0), bytes * ranks());
         MemorySegment from = part.segment().asSlice(part.byteOffset(0), bytes);
