@@ -64,6 +64,7 @@ public final class RunModel {
     private final Path folder;
     private final Blueprint blueprint;
     private final Optional<LoraConfig> lora;
+    private String baseFingerprint;
 
     private RunModel(
             RunConfig config, Path folder, Blueprint blueprint, Optional<LoraConfig> lora) {
@@ -258,14 +259,20 @@ public final class RunModel {
                 + baseFingerprint().map(print -> " " + print).orElse(" random");
     }
 
-    /** By which an adapter knows its base model again; empty with random weights. */
-    Optional<String> baseFingerprint() {
+    /**
+     * By which an adapter knows its base model again; empty with random weights. The files are read
+     * once, not for every checkpoint.
+     */
+    synchronized Optional<String> baseFingerprint() {
         if (config.model().randomInit()) {
             return Optional.empty();
         }
-        try (HuggingFaceFolder base = HuggingFaceFolder.open(folder)) {
-            return Optional.of(base.fingerprint());
+        if (baseFingerprint == null) {
+            try (HuggingFaceFolder base = HuggingFaceFolder.open(folder)) {
+                baseFingerprint = base.fingerprint();
+            }
         }
+        return Optional.of(baseFingerprint);
     }
 
     /** Tells the saved adapter that a run goes on from; empty without one. */
