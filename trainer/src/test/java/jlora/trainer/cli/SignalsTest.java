@@ -17,7 +17,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -207,19 +206,7 @@ class SignalsTest {
     @CsvSource({"TERM, 143", "INT, 130", "USR1, 138"})
     void secondSignalEndsTheProcessAtOnce(String signal, int code)
             throws IOException, InterruptedException {
-        // One step takes many seconds.
-        String row =
-                "{\"input_ids\": "
-                        + IntStream.range(0, 60)
-                                .mapToObj(i -> Integer.toString(i))
-                                .collect(Collectors.joining(", ", "[", "]"))
-                        + ", \"labels\": "
-                        + IntStream.range(0, 60)
-                                .mapToObj(i -> Integer.toString(i))
-                                .collect(Collectors.joining(", ", "[", "]"))
-                        + "}";
-        Files.write(folder.resolve("train.jsonl"), List.of(row));
-        Files.writeString(folder.resolve("train.jsonl"), (row + "\n").repeat(60_000));
+        oneStepTakesManySeconds();
         try (JloraProcess process =
                 start(
                         "--max_steps", 3,
@@ -233,5 +220,37 @@ class SignalsTest {
             process.signal(signal);
             assertEquals(code, process.exitCode(Duration.ofSeconds(3)), process.output());
         }
+    }
+
+    @Test
+    void stepThatTakesLongerThanItMayEndsTheProcessWithADumpOfItsThreads()
+            throws IOException, InterruptedException {
+        oneStepTakesManySeconds();
+        try (JloraProcess process =
+                start(
+                        "--max_steps", 3,
+                        "--per_device_train_batch_size", 4,
+                        "--gradient_accumulation_steps", 15_000,
+                        "--eval_datasets", "[]",
+                        "--step_timeout", 0.5)) {
+            assertEquals(ExitCode.HANG.code(), process.exitCode(SOON), process.output());
+            String output = process.output();
+            assertTrue(output.contains("step 1 takes longer than step_timeout"), output);
+            assertTrue(output.contains("jlora.trainer.loop.TrainLoop.steps"), output);
+        }
+    }
+
+    private void oneStepTakesManySeconds() throws IOException {
+        String row =
+                "{\"input_ids\": "
+                        + IntStream.range(0, 60)
+                                .mapToObj(i -> Integer.toString(i))
+                                .collect(Collectors.joining(", ", "[", "]"))
+                        + ", \"labels\": "
+                        + IntStream.range(0, 60)
+                                .mapToObj(i -> Integer.toString(i))
+                                .collect(Collectors.joining(", ", "[", "]"))
+                        + "}";
+        Files.writeString(folder.resolve("train.jsonl"), (row + "\n").repeat(60_000));
     }
 }
