@@ -52,7 +52,7 @@ final class Rows {
                     MemorySegment.copy(
                             from, ValueLayout.JAVA_FLOAT_UNALIGNED, offset, to, at, count);
             case BF16 -> widen(to, at, from, offset, count);
-            case I32 -> throw notFloat(dtype);
+            case I32, U8, F8_E4M3 -> throw notFloat(dtype);
         }
         for (int i = at + count, end = at + VectorMath.padded(count); i < end; i++) {
             to[i] = 0f;
@@ -77,7 +77,7 @@ final class Rows {
                     MemorySegment.copy(
                             from, at, to, ValueLayout.JAVA_FLOAT_UNALIGNED, offset, count);
             case BF16 -> round(to, offset, from, at, count);
-            case I32 -> throw notFloat(dtype);
+            case I32, U8, F8_E4M3 -> throw notFloat(dtype);
         }
     }
 

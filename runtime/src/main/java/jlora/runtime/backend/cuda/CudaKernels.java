@@ -95,7 +95,8 @@ final class CudaKernels implements AutoCloseable {
         return switch (dtype) {
             case F32 -> "_f32";
             case BF16 -> "_bf16";
-            case I32 -> throw new IllegalArgumentException("no kernels over i32");
+            case I32, U8, F8_E4M3 ->
+                    throw new IllegalArgumentException("no kernels over " + dtype.torchName());
         };
     }
 

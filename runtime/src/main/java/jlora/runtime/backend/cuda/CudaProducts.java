@@ -150,7 +150,8 @@ final class CudaProducts implements AutoCloseable {
         return switch (dtype) {
             case F32 -> MatrixType.F32;
             case BF16 -> MatrixType.BF16;
-            case I32 -> throw new IllegalArgumentException("no products of i32");
+            case I32, U8, F8_E4M3 ->
+                    throw new IllegalArgumentException("no products of " + dtype.torchName());
         };
     }
 

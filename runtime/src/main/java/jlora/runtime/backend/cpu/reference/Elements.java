@@ -15,6 +15,7 @@ import java.util.Objects;
 public final class Elements {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
+    private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
 
     private Elements() {}
@@ -27,6 +28,8 @@ public final class Elements {
             case F32 -> segment.get(FLOAT, at);
             case BF16 -> Float.intBitsToFloat(segment.get(SHORT, at) << 16);
             case I32 -> segment.get(INT, at);
+            case U8 -> Byte.toUnsignedInt(segment.get(BYTE, at));
+            case F8_E4M3 -> throw notFloat(tensor);
         };
     }
 
@@ -37,7 +40,7 @@ public final class Elements {
         switch (tensor.dtype()) {
             case F32 -> segment.set(FLOAT, at, (float) value);
             case BF16 -> segment.set(SHORT, at, bfloat16(value));
-            case I32 -> throw new IllegalArgumentException("float store into " + tensor.describe());
+            case I32, U8, F8_E4M3 -> throw notFloat(tensor);
         }
     }
 
@@ -65,6 +68,10 @@ public final class Elements {
         double unit = Math.scalb(1.0, exponent - 7); // 8 significant bits
         float rounded = (float) (Math.rint(value / unit) * unit);
         return (short) (Float.floatToIntBits(rounded) >>> 16);
+    }
+
+    private static IllegalArgumentException notFloat(Tensor tensor) {
+        return new IllegalArgumentException("plain floats asked of " + tensor.describe());
     }
 
     private static long byteAt(Tensor tensor, long row, long col) {
