@@ -9,26 +9,6 @@
 
 namespace grad_norm {
 
-// Over all threads of a block of whole warps; the first thread's result counts.
-__device__ __forceinline__ double block_sum(double value) {
-    __shared__ double parts[WARP];
-#pragma unroll
-    for (int offset = WARP / 2; offset > 0; offset /= 2) {
-        value += __shfl_xor_sync(FULL_WARP, value, offset);
-    }
-    if (threadIdx.x % WARP == 0) {
-        parts[threadIdx.x / WARP] = value;
-    }
-    __syncthreads();
-    value = 0.;
-    if (threadIdx.x == 0) {
-        for (unsigned warp = 0; warp < blockDim.x / WARP; warp++) {
-            value += parts[warp];
-        }
-    }
-    return value;
-}
-
 __device__ __forceinline__ double square(float value) {
     return static_cast<double>(value) * static_cast<double>(value);
 }
@@ -45,7 +25,7 @@ extern "C" __global__ void grad_norm_square(double* partial, const float* g, lon
                         + (grad_norm::square(v.z) + grad_norm::square(v.w));
             },
             [&](long long i) { sum += grad_norm::square(g[i]); });
-    sum = grad_norm::block_sum(sum);
+    sum = block_sum(sum);
     if (threadIdx.x == 0) {
         partial[blockIdx.x] = sum;
     }
@@ -58,7 +38,7 @@ extern "C" __global__ void grad_norm_finish(
     for (int part = static_cast<int>(threadIdx.x); part < parts; part += static_cast<int>(blockDim.x)) {
         sum += partial[part];
     }
-    sum = grad_norm::block_sum(sum);
+    sum = block_sum(sum);
     if (threadIdx.x == 0) {
         const double length = sqrt(sum);
         const float stored = static_cast<float>(length);

@@ -64,3 +64,23 @@ __device__ __forceinline__ float block_sum(float value) {
 __device__ __forceinline__ float block_max(float value) {
     return block_reduce<MaxOf>(value);
 }
+
+// A sum in f64 over all threads of a one-dimensional block of whole warps; the first thread's result counts.
+__device__ __forceinline__ double block_sum(double value) {
+    __shared__ double parts[WARP];
+#pragma unroll
+    for (int offset = WARP / 2; offset > 0; offset /= 2) {
+        value += __shfl_xor_sync(FULL_WARP, value, offset);
+    }
+    if (threadIdx.x % WARP == 0) {
+        parts[threadIdx.x / WARP] = value;
+    }
+    __syncthreads();
+    value = 0.;
+    if (threadIdx.x == 0) {
+        for (unsigned warp = 0; warp < blockDim.x / WARP; warp++) {
+            value += parts[warp];
+        }
+    }
+    return value;
+}

@@ -103,7 +103,7 @@ public final class Placed<K> implements AutoCloseable {
             for (long r = 0; r < slot.rows(); r++) {
                 for (long c = 0; c < slot.cols(); c++) {
                     double value = slot.fill().get().at(random, r, c);
-                    if (slot.dtype() == DType.I32) {
+                    if (slot.dtype() == DType.I32 || slot.dtype() == DType.U8) {
                         Elements.setInt(mirror, r, c, (int) value);
                     } else {
                         Elements.set(mirror, r, c, value);

@@ -108,7 +108,8 @@ public final class CudaBackend implements Backend {
                             new CudaAdamW(launches),
                             new CudaPublish(launches),
                             new CudaRandomFill(launches),
-                            new CudaMerge(launches));
+                            new CudaMerge(launches),
+                            new CudaFourBit(launches));
             // Closed first: nothing that is still running may use what goes next.
             owned.own((AutoCloseable) stream::synchronize);
         } catch (MissingLibraryException e) {

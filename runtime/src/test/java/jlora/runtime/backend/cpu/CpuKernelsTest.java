@@ -50,7 +50,8 @@ final class CpuKernelsTest {
                         cases(OpStems.ADAMW, CpuAdamW::new),
                         cases(OpStems.PUBLISH, CpuPublish::new),
                         cases(OpStems.RANDOM_FILL, CpuRandomFill::new),
-                        cases(OpStems.MERGE, CpuMerge::new))
+                        cases(OpStems.MERGE, CpuMerge::new),
+                        cases(OpStems.FOUR_BIT, CpuFourBit::new))
                 .flatMap(stream -> stream);
     }
 

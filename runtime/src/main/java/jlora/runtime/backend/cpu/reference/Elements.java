@@ -47,13 +47,21 @@ public final class Elements {
     /** The element of an integer tensor. */
     public static int getInt(Tensor tensor, long row, long col) {
         requireInts(tensor);
-        return tensor.segment().get(INT, byteAt(tensor, row, col));
+        long at = byteAt(tensor, row, col);
+        return tensor.dtype() == DType.U8
+                ? Byte.toUnsignedInt(tensor.segment().get(BYTE, at))
+                : tensor.segment().get(INT, at);
     }
 
     /** Stores into an integer tensor. */
     public static void setInt(Tensor tensor, long row, long col, int value) {
         requireInts(tensor);
-        tensor.segment().set(INT, byteAt(tensor, row, col), value);
+        long at = byteAt(tensor, row, col);
+        if (tensor.dtype() == DType.U8) {
+            tensor.segment().set(BYTE, at, (byte) value);
+        } else {
+            tensor.segment().set(INT, at, value);
+        }
     }
 
     /** Overwrites or adds, as the target asks; a sum is rounded once. */
@@ -81,7 +89,7 @@ public final class Elements {
     }
 
     private static void requireInts(Tensor tensor) {
-        if (tensor.dtype() != DType.I32) {
+        if (tensor.dtype() != DType.I32 && tensor.dtype() != DType.U8) {
             throw new IllegalArgumentException("integers asked of " + tensor.describe());
         }
     }
