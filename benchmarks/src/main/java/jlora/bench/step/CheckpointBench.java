@@ -3,6 +3,7 @@ package jlora.bench.step;
 import jlora.bench.Program;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.backend.Backend;
+import jlora.runtime.io.PeftFolder;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.weight.ParameterSet;
@@ -201,7 +202,7 @@ public final class CheckpointBench implements Runnable {
                                                 adapter,
                                                 copy::value,
                                                 run.linearModules(),
-                                                Optional.empty()));
+                                                PeftFolder.Base.UNKNOWN));
                 start = System.nanoTime();
                 CheckpointFolder written = CheckpointFolder.write(folder, 1, contents::write);
                 writes[i] = (System.nanoTime() - start) / 1e9;

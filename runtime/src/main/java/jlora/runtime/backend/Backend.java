@@ -20,6 +20,12 @@ public interface Backend extends AutoCloseable {
     /** Zeroed memory of this device. */
     MemoryArena allocate(String label, long bytes);
 
+    /** Zeroed memory of the host that {@link Aside} copies from; page-locked for a GPU. */
+    MemoryArena allocateHost(String label, long bytes);
+
+    /** Work beside the kernels of this device. */
+    Aside aside();
+
     /** Device memory that the backend itself holds as long as it is open. */
     long reservedBytes();
 

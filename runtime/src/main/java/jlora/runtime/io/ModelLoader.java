@@ -4,10 +4,15 @@ import jlora.runtime.JloraException;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.HostRows;
 import jlora.runtime.model.Model;
-import jlora.runtime.tensor.Tensor;
+import jlora.runtime.tensor.DType;
 import jlora.runtime.weight.CheckpointTensor;
+import jlora.runtime.weight.HeldCodes;
+import jlora.runtime.weight.HeldRows;
+import jlora.runtime.weight.WeightFill;
 
+import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -77,9 +82,8 @@ public final class ModelLoader {
     }
 
     private static void checkShape(SafetensorsEntry entry, CheckpointTensor tensor) {
-        Tensor t = tensor.target();
-        long rows = tensor.transposed() ? t.cols() : tensor.rows();
-        long cols = tensor.transposed() ? tensor.rows() : t.cols();
+        long rows = tensor.transposed() ? tensor.cols() : tensor.rows();
+        long cols = tensor.transposed() ? tensor.rows() : tensor.cols();
         if (entry.rows() != rows || entry.cols() != cols) {
             throw JloraException.corrupt(
                     entry.file()
@@ -105,24 +109,47 @@ public final class ModelLoader {
      */
     public static void load(Backend backend, Model model, HuggingFaceFolder folder, Runnable poll) {
         Map<String, SafetensorsEntry> entries = match(model, folder);
-        backend.upload(
-                model.weights().checkpoint().stream()
-                        .map(tensor -> rows(tensor, entries.get(tensor.name()), poll))
-                        .toList());
+        List<HostRows> plain = new ArrayList<>();
+        for (CheckpointTensor tensor : model.weights().checkpoint()) {
+            SafetensorsEntry entry = entries.get(tensor.name());
+            HostRows.Writer writer = writer(tensor, entry, poll);
+            switch (tensor.held()) {
+                case HeldRows held -> plain.add(new HostRows(held.here(), writer));
+                case HeldCodes held ->
+                        WeightFill.fill(backend, tensor, exact(entry), rows(backend, writer));
+            }
+        }
+        backend.upload(plain);
     }
 
-    private static HostRows rows(CheckpointTensor tensor, SafetensorsEntry entry, Runnable poll) {
+    /** A type that holds a file's values as they are, as far as weights may have it. */
+    private static DType exact(SafetensorsEntry entry) {
+        return entry.type() == SafetensorsType.BF16 ? DType.BF16 : DType.F32;
+    }
+
+    /** One tensor of a checkpoint, row by row, in any type that holds weights. */
+    public static WeightFill.Rows rows(
+            Backend backend, CheckpointTensor tensor, SafetensorsEntry entry) {
+        return rows(backend, writer(tensor, entry, () -> {}));
+    }
+
+    private static WeightFill.Rows rows(Backend backend, HostRows.Writer writer) {
+        return (to, first) ->
+                backend.upload(
+                        List.of(new HostRows(to, (rows, row) -> writer.write(rows, first + row))));
+    }
+
+    private static HostRows.Writer writer(
+            CheckpointTensor tensor, SafetensorsEntry entry, Runnable poll) {
         boolean transposed = tensor.transposed() && entry.rank() == 2;
         long from = tensor.held().first();
-        return new HostRows(
-                tensor.target(),
-                (rows, first) -> {
-                    poll.run();
-                    if (transposed) {
-                        TensorCopy.copyColumns(entry, from + first, rows);
-                    } else {
-                        TensorCopy.copyRows(entry, from + first, rows);
-                    }
-                });
+        return (rows, first) -> {
+            poll.run();
+            if (transposed) {
+                TensorCopy.copyColumns(entry, from + first, rows);
+            } else {
+                TensorCopy.copyRows(entry, from + first, rows);
+            }
+        };
     }
 }

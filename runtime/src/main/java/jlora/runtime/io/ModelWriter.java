@@ -49,11 +49,12 @@ public final class ModelWriter {
         }
         SafetensorsWriter writer = new SafetensorsWriter();
         for (CheckpointTensor tensor : model.weights().checkpoint()) {
-            if (!tensor.whole()) {
+            if (!tensor.exact()) {
                 throw JloraException.usage(
-                        "A sharded model cannot be written: "
+                        "A model whose weights are shared among workers or quantised cannot be"
+                                + " written: "
                                 + tensor.name()
-                                + " is not whole on any rank; leave shard_base out.");
+                                + " is not what it was; leave shard_base and load_in_4bit out.");
             }
             Tensor t = tensor.target();
             boolean matrix = t.rows() > 1;

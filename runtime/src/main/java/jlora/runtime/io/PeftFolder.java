@@ -36,6 +36,7 @@ public final class PeftFolder implements AutoCloseable {
     private static final String A = ".lora_A.weight";
     private static final String B = ".lora_B.weight";
     private static final String FINGERPRINT = "jlora.base_fingerprint";
+    private static final String STORAGE = "jlora.base_storage";
     private static final String OTHER_BASE = "; was this adapter trained for another base model?";
 
     /** The tensors of one module in a file: A [r,in], B [out,r]. */
@@ -48,6 +49,18 @@ public final class PeftFolder implements AutoCloseable {
                 throw new IllegalArgumentException(module + ": " + a + " and " + b);
             }
         }
+    }
+
+    /**
+     * The base model that an adapter was trained over, as far as jlora wrote it down.
+     *
+     * @param fingerprint its {@link Fingerprint}; empty for random weights
+     * @param storage what the matrices of its layers were stored as, in the words of {@link
+     *     jlora.runtime.weight.FrozenStorage.Form#describe}; empty for weights as they were
+     */
+    public record Base(Optional<String> fingerprint, Optional<String> storage) {
+        /** Nothing is known. */
+        public static final Base UNKNOWN = new Base(Optional.empty(), Optional.empty());
     }
 
     /** The input and output features of a linear layer. */
@@ -171,9 +184,11 @@ public final class PeftFolder implements AutoCloseable {
         return modules;
     }
 
-    /** The {@link Fingerprint} of the base model, if jlora wrote the adapter. */
-    public Optional<String> baseFingerprint() {
-        return Optional.ofNullable(weights.metadata().get(FINGERPRINT));
+    /** The base model, if jlora wrote the adapter. */
+    public Base base() {
+        return new Base(
+                Optional.ofNullable(weights.metadata().get(FINGERPRINT)),
+                Optional.ofNullable(weights.metadata().get(STORAGE)));
     }
 
     /**
@@ -239,17 +254,18 @@ public final class PeftFolder implements AutoCloseable {
      *     that it stood for, so that readers need not know the model
      * @param trained the tensors of all selected modules
      * @param linearModules all linear layers of the model but its output head
-     * @param baseFingerprint recognises the base model when the adapter is read again
+     * @param base recognises the base model when the adapter is read again
      */
     public static void write(
             Path folder,
             LoraConfig config,
             List<Trained> trained,
             Collection<String> linearModules,
-            Optional<String> baseFingerprint) {
+            Base base) {
         LoraConfig written = PeftSpelling.of(config, linearModules);
         SafetensorsWriter writer = new SafetensorsWriter();
-        baseFingerprint.ifPresent(print -> writer.metadata(FINGERPRINT, print));
+        base.fingerprint.ifPresent(print -> writer.metadata(FINGERPRINT, print));
+        base.storage.ifPresent(words -> writer.metadata(STORAGE, words));
         Map<String, LoraSpec> open = new LinkedHashMap<>(config.select(linearModules));
         for (Trained module : trained) {
             LoraSpec spec = open.remove(module.module);

@@ -1,8 +1,11 @@
 package jlora.runtime.kernel;
 
 import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -61,6 +64,36 @@ public record FourBitMatrix(
             throw new IllegalArgumentException(
                     tensor.describe() + " should be [1, " + cols + "] " + dtype.torchName());
         }
+    }
+
+    /** All that it consists of. */
+    public List<Tensor> tensors() {
+        List<Tensor> all = new ArrayList<>(List.of(codes, scales));
+        nested.ifPresent(n -> all.addAll(List.of(n.scales(), n.offset())));
+        return all;
+    }
+
+    /** Bytes from the first of its tensors to the last, which lie in one storage. */
+    public long bytes() {
+        Tensor last = tensors().getLast();
+        return last.byteOffset(0) + last.cols() * last.dtype().bytes() - codes.byteOffset(0);
+    }
+
+    /** The same matrix in another storage of {@link #bytes}, its codes first. */
+    public FourBitMatrix in(Storage other) {
+        return new FourBitMatrix(
+                rows,
+                cols,
+                type,
+                in(other, codes),
+                in(other, scales),
+                nested.map(n -> new Nested(in(other, n.scales), in(other, n.offset))));
+    }
+
+    private Tensor in(Storage other, Tensor tensor) {
+        long from = (tensor.byteOffset(0) - codes.byteOffset(0)) / tensor.dtype().bytes();
+        return new Tensor(
+                tensor.name(), other, tensor.dtype(), 1, tensor.cols(), from, tensor.cols());
     }
 
     /** Blocks of so many elements. */

@@ -37,6 +37,7 @@ public final class Models {
      */
     public static Model create(String where, JsonNode config, DType dtype) {
         ConfigReader reader = new ConfigReader(where, config);
+        refuseQuantised(where, config);
         String type = reader.text("model_type", "");
         Factory factory = REGISTRY.get(type);
         if (factory == null) {
@@ -49,6 +50,20 @@ public final class Models {
                             + ".");
         }
         return factory.create(reader, dtype);
+    }
+
+    /** Codes of others are no weights to train over, nor to merge into. */
+    private static void refuseQuantised(String where, JsonNode config) {
+        JsonNode quantised = config.path("quantization_config");
+        if (quantised.isObject()) {
+            throw JloraException.usage(
+                    where
+                            + ": quantization_config says that these weights are quantised already"
+                            + " ("
+                            + quantised.path("quant_method").asText("by an unnamed method")
+                            + "); take the original checkpoint, and load_in_4bit: true to quantise"
+                            + " it as it is read.");
+        }
     }
 
     /** Registered names, sorted. */

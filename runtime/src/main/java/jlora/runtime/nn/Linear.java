@@ -5,6 +5,7 @@ import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.BorderedWeight;
 import jlora.runtime.weight.CheckpointTensor.Init;
+import jlora.runtime.weight.Held;
 import jlora.runtime.weight.HeldRows;
 import jlora.runtime.weight.ModelWeights;
 
@@ -82,11 +83,12 @@ public final class Linear {
         }
 
         public Linear build() {
-            BorderedWeight weight = weights.bordered(name + ".weight", out, in);
+            BorderedWeight weight =
+                    weights.bordered(name + ".weight", parts.stream().map(Part::out).toList(), in);
             Optional<Tensor> vector =
                     bias ? Optional.of(weights.plain(name + ".bias", 1, out)) : Optional.empty();
             for (Part part : parts) {
-                Supplier<HeldRows> rows = () -> weight.held(part.outFrom, part.out);
+                Supplier<Held> rows = () -> weight.held(part.outFrom, part.out);
                 weights.inCheckpoint(part.module + ".weight", rows, conv1d, Init.NORMAL);
                 vector.ifPresent(
                         b ->

@@ -5,6 +5,7 @@ import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
@@ -13,15 +14,16 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Puts expansions into a schedule. The expansions of a layer start together, before the layer that
- * runs ahead of it in the same pass, so that what they wait for can happen while that one computes;
- * each is finished right before the first step that reads it, and its scratch is free after the
- * last. So the scratch of two layers is alive at a time.
+ * Puts expansions into a schedule, in groups: those of a layer, or each by itself ({@link
+ * Expansion.Lead}). A group starts before the group that is used ahead of it in the same pass, so
+ * that what it waits for can happen while that one computes; each expansion is finished right
+ * before the first step that reads it, and its scratch is free after the last. So the scratch of
+ * two groups is alive at a time, and where the backward pass repeats a layer first, that of the
+ * layer.
  *
- * <p>The order in which expansions start depends on the model alone: layers upwards, then
- * downwards, all expansions of a layer in the order of the model, also those that a pass does not
- * read. Ranks that gather from each other may then run plans for other batch sizes, or recompute
- * other layers.
+ * <p>The order in which layers start depends on the model alone: upwards, then downwards, all
+ * expansions of a layer in the order of the model, also those that a pass does not read. Ranks that
+ * gather from each other may then run plans for other batch sizes, or recompute other layers.
  */
 final class ExpansionOrder {
     private record Use(int first, int last) {
@@ -123,28 +125,49 @@ final class ExpansionOrder {
     }
 
     private void place() {
-        Map<Integer, List<TracedExpansion>> layers = new LinkedHashMap<>();
+        Map<Object, List<TracedExpansion>> groups = new LinkedHashMap<>();
         for (TracedExpansion e : expansions) {
-            layers.computeIfAbsent(e.layer(), l -> new ArrayList<>()).add(e);
+            Object group =
+                    switch (e.expansion().lead()) {
+                        case LAYER -> e.layer();
+                        case VALUE -> e;
+                    };
+            groups.computeIfAbsent(group, g -> new ArrayList<>()).add(e);
         }
-        List<List<TracedExpansion>> upwards = List.copyOf(layers.values());
+        List<List<TracedExpansion>> upwards = List.copyOf(groups.values());
         int previous = 0;
-        for (List<TracedExpansion> layer : upwards) {
-            previous = place(layer, TracedStep.Phase.FORWARD, previous);
+        for (List<TracedExpansion> group : upwards) {
+            previous = place(group, TracedStep.Phase.FORWARD, previous);
         }
-        for (List<TracedExpansion> layer : upwards.reversed()) {
-            previous = place(layer, TracedStep.Phase.BACKWARD, previous);
+        for (List<TracedExpansion> group : downwards(upwards)) {
+            previous = place(group, TracedStep.Phase.BACKWARD, previous);
         }
     }
 
     /**
-     * @param previous where the layer ahead of this one is first used
+     * The groups as the backward pass comes to them. Where it repeats steps of the forward pass,
+     * the values of a layer are first read in the order of that one.
+     */
+    private List<List<TracedExpansion>> downwards(List<List<TracedExpansion>> upwards) {
+        List<List<TracedExpansion>> order = new ArrayList<>(upwards.reversed());
+        if (expansions.stream().allMatch(e -> e.expansion().lead() == Expansion.Lead.VALUE)) {
+            Map<Storage, Use> pass = uses.get(TracedStep.Phase.BACKWARD);
+            order.removeIf(group -> !pass.containsKey(group.getFirst().expansion().into()));
+            order.sort(
+                    Comparator.comparingInt(
+                            group -> pass.get(group.getFirst().expansion().into()).first));
+        }
+        return order;
+    }
+
+    /**
+     * @param previous where the group ahead of this one is first used
      * @return where this one is
      */
-    private int place(List<TracedExpansion> layer, TracedStep.Phase phase, int previous) {
+    private int place(List<TracedExpansion> group, TracedStep.Phase phase, int previous) {
         Map<Storage, Use> pass = uses.get(phase);
         Use whole = null;
-        for (TracedExpansion e : layer) {
+        for (TracedExpansion e : group) {
             Use use = pass.get(e.expansion().into());
             if (use != null) {
                 whole = whole == null ? use : whole.with(use.first).with(use.last);
@@ -157,7 +180,7 @@ final class ExpansionOrder {
         int free =
                 phase == TracedStep.Phase.FORWARD
                         ? 0
-                        : layer.stream()
+                        : group.stream()
                                 .map(
                                         e ->
                                                 uses.get(TracedStep.Phase.FORWARD)
@@ -166,7 +189,7 @@ final class ExpansionOrder {
                                 .max()
                                 .orElse(0);
         int start = Math.min(whole.first, Math.max(previous, free));
-        for (TracedExpansion e : layer) {
+        for (TracedExpansion e : group) {
             Expansion expansion = e.expansion();
             Use use = pass.get(expansion.into());
             TracedStep from = new TracedStep(expansion.start(), phase, e.layer());

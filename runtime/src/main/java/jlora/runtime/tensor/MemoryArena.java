@@ -41,6 +41,11 @@ public final class MemoryArena implements AutoCloseable {
         return new MemoryArena(label, host.byteSize(), host, 0, () -> {});
     }
 
+    /** Host memory that a backend allocated; {@code free} runs once, on close. */
+    public static MemoryArena host(String label, MemorySegment host, Runnable free) {
+        return new MemoryArena(label, host.byteSize(), host, 0, free);
+    }
+
     /** Device memory that a backend allocated; {@code free} runs once, on close. */
     public static MemoryArena device(String label, long bytes, long address, Runnable free) {
         return new MemoryArena(label, bytes, null, address, free);

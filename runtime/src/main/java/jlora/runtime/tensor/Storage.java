@@ -92,16 +92,23 @@ public final class Storage {
         return address;
     }
 
+    /** True where it is placed in memory of the host. */
+    public boolean inHostMemory() {
+        return segment != null;
+    }
+
     void placeHost(MemorySegment at) {
         if (at.byteSize() != bytes) {
             throw new IllegalArgumentException(
                     name + ": " + bytes + " bytes placed in " + at.byteSize());
         }
         segment = at;
+        address = 0;
     }
 
     void placeDevice(long at) {
         address = at;
+        segment = null;
     }
 
     @Override

@@ -51,21 +51,30 @@ public final class BorderedWeight {
             float dropout,
             int stream) {}
 
+    /** f32 tensors that hold factors of a block for as long as the run lasts. */
+    private record Factors(Tensor a, Tensor b) {}
+
     private final String name;
+    private final List<Long> parts;
     private final long rows;
     private final long cols;
     private final DType dtype;
     private final List<Block> blocks = new ArrayList<>();
+    private final List<Factors> factors = new ArrayList<>();
     private long usedRank;
     private Tensor weight;
-    private Optional<ShardedMatrix> shards = Optional.empty();
+    private Optional<ExpandedMatrix> expanded = Optional.empty();
     private Optional<Expansion> expansion = Optional.empty();
     private Optional<Border> border = Optional.empty();
 
-    BorderedWeight(String name, DType dtype, long rows, long cols) {
+    /**
+     * @param parts rows of each tensor of the checkpoint that it consists of
+     */
+    BorderedWeight(String name, DType dtype, List<Long> parts, long cols) {
         this.name = name;
         this.dtype = dtype;
-        this.rows = rows;
+        this.parts = List.copyOf(parts);
+        this.rows = parts.stream().mapToLong(r -> r).sum();
         this.cols = cols;
     }
 
@@ -115,18 +124,31 @@ public final class BorderedWeight {
         return (usedRank + RANK_MULTIPLE - 1) / RANK_MULTIPLE * RANK_MULTIPLE;
     }
 
+    /** How a matrix is stored that is not simply in the memory of the device. */
+    @FunctionalInterface
+    interface Storing {
+        /**
+         * @param parts rows of each of the checkpoint's tensors
+         * @param below rows of the scratch behind them
+         * @param pad columns behind the K
+         * @return empty where it lies in memory as products read it
+         */
+        Optional<ExpandedMatrix> matrix(
+                String name, DType dtype, List<Long> parts, long cols, long below, long pad);
+    }
+
     /**
-     * Fixes the layout and makes the tensors, still without memory. With a sharding they lie in
-     * scratch, and only a share of W stays in memory.
+     * Fixes the layout and makes the tensors, still without memory. What is stored in another form
+     * has them in scratch.
      */
-    void seal(Optional<Sharding> sharding) {
+    void seal(Storing storing) {
         long rank = rank();
         long perRow = ROW_BYTES / dtype.bytes();
         long stride = rank == 0 ? cols : (cols + rank + perRow - 1) / perRow * perRow;
         long pad = stride - cols;
-        shards = sharding.map(s -> new ShardedMatrix(name, dtype, rows, cols, rank, pad, s));
+        expanded = storing.matrix(name, dtype, parts, cols, rank, pad);
         Tensor buffer =
-                shards.map(ShardedMatrix::scratch)
+                expanded.map(ExpandedMatrix::scratch)
                         .orElseGet(
                                 () ->
                                         Tensor.padded(
@@ -176,37 +198,61 @@ public final class BorderedWeight {
         return border;
     }
 
-    /** True when only a share of W stays in memory: borders have no memory of their own then. */
+    /**
+     * True when W is whole only while a plan runs, in scratch; borders have no memory of their own
+     * then.
+     */
+    public boolean expands() {
+        return expanded.isPresent();
+    }
+
+    /** True when only a share of W stays in the memory of this rank. */
     public boolean sharded() {
-        return shards.isPresent();
+        return expanded.filter(ShardedMatrix.class::isInstance).isPresent();
     }
 
-    /** What stays in memory for the whole run: the buffer, or this rank's share of W. */
-    Tensor resident() {
-        return shards.map(ShardedMatrix::resident).orElseGet(this::weight);
+    /** What is kept of the rows {@code from .. from + count} of W. */
+    public Held held(long from, long count) {
+        return expanded.map(e -> e.held(from, count))
+                .orElseGet(() -> HeldRows.all(weight()).part(from, count));
     }
 
-    /** What is in memory here of the rows {@code from .. from + count} of W. */
-    public HeldRows held(long from, long count) {
-        return shards.map(ShardedMatrix::held)
-                .orElseGet(() -> HeldRows.all(weight()))
-                .part(from, count);
+    /**
+     * Where the factors of a block are written to take effect: the border, or what the border is
+     * written from.
+     */
+    public Tensor factorA(int block) {
+        return factors.isEmpty()
+                ? border.orElseThrow().lowRank().blocks().get(block).a()
+                : factors.get(block).a;
+    }
+
+    /** The same for B, which is s·B here. */
+    public Tensor factorB(int block) {
+        return factors.isEmpty()
+                ? border.orElseThrow().lowRank().blocks().get(block).b()
+                : factors.get(block).b;
     }
 
     /**
      * Says from what the borders are written each time that the scratch is filled.
      *
-     * @param masters of all blocks
+     * @param masters of all blocks; none where adapters are not trained, whose factors then have
+     *     memory of their own
      */
     void bordersFrom(List<PublishKernel.Copy> masters) {
-        if (shards.isEmpty()) {
+        if (expanded.isEmpty()) {
             return;
         }
+        List<PublishKernel.Copy> sources = new ArrayList<>(masters);
         if (masters.size() != 2 * blocks.size()) {
-            throw JloraException.usage(
-                    name
-                            + " is sharded and has adapters that are not trained; leave shard_base"
-                            + " out, it is for training alone.");
+            if (!masters.isEmpty() || sharded()) {
+                throw JloraException.usage(
+                        name
+                                + " is shared among workers or quantised and has adapters that are"
+                                + " not trained; leave shard_base out, or train all of them.");
+            }
+            sources.addAll(ownFactors());
         }
         List<Step> finish = new ArrayList<>();
         long unused = rank() - usedRank;
@@ -219,35 +265,73 @@ public final class BorderedWeight {
                             List.of(zeros),
                             k -> k.randomFill().constant(zeros, 0)));
         }
-        if (!masters.isEmpty()) {
+        if (!sources.isEmpty()) {
             finish.add(
                     Step.of(
                             "publish",
-                            masters.stream().map(PublishKernel.Copy::from).toList(),
-                            masters.stream().map(PublishKernel.Copy::to).toList(),
-                            k -> k.publish().publish(masters)));
+                            sources.stream().map(PublishKernel.Copy::from).toList(),
+                            sources.stream().map(PublishKernel.Copy::to).toList(),
+                            k -> k.publish().publish(sources)));
         }
-        expansion = Optional.of(shards.get().expansion(finish));
+        expansion = Optional.of(expanded.get().expansion(finish));
+    }
+
+    private List<PublishKernel.Copy> ownFactors() {
+        List<PublishKernel.Copy> copies = new ArrayList<>();
+        for (LowRankBorder.Block block : border.orElseThrow().lowRank().blocks()) {
+            Factors own =
+                    new Factors(
+                            like(name + ".lora_A", block.a()), like(name + ".lora_B", block.b()));
+            factors.add(own);
+            copies.add(new PublishKernel.Copy(block.a(), own.a, 1));
+            copies.add(new PublishKernel.Copy(block.b(), own.b, 1));
+        }
+        return copies;
+    }
+
+    private static Tensor like(String name, Tensor border) {
+        return Tensor.dense(name, Storage.Role.ADAPTER, DType.F32, border.rows(), border.cols());
     }
 
     /** To be called where a trace reads the weight: it may have to be made whole first. */
     public void expandIn(Trace trace) {
-        if (shards.isPresent()) {
+        if (expanded.isPresent()) {
             trace.expand(
                     expansion.orElseThrow(
                             () ->
                                     new IllegalStateException(
-                                            name + " is sharded, its borders have no source")));
+                                            name + " is expanded, its borders have no source")));
         }
     }
 
-    /** Bytes of W in memory. */
-    public long weightBytes() {
-        return resident().rows() * cols * dtype.bytes();
+    /** What stays in the memory of the device for the whole run. */
+    List<Storage> storages() {
+        List<Storage> all = new ArrayList<>();
+        if (expanded.isEmpty()) {
+            all.add(weight().storage());
+        } else if (!expanded.get().inHostMemory()) {
+            all.add(expanded.get().resident());
+        }
+        factors.forEach(f -> all.addAll(List.of(f.a.storage(), f.b.storage())));
+        return all;
     }
 
-    /** Bytes in memory beyond W: borders and row padding. */
-    public long borderBytes() {
-        return resident().storage().bytes() - weightBytes();
+    /** What stays in page-locked memory of the host. */
+    List<Storage> hostStorages() {
+        return expanded.filter(ExpandedMatrix::inHostMemory)
+                .map(e -> List.of(e.resident()))
+                .orElse(List.of());
+    }
+
+    /** Bytes of W, wherever they stay. */
+    long weightBytes() {
+        return expanded.map(ExpandedMatrix::weightBytes)
+                .orElseGet(() -> rows * cols * dtype.bytes());
+    }
+
+    /** Bytes in memory of the device beyond W: borders and row padding. */
+    long borderBytes() {
+        long all = storages().stream().mapToLong(Storage::bytes).sum();
+        return hostStorages().isEmpty() ? all - weightBytes() : all;
     }
 }

@@ -8,11 +8,11 @@ import java.util.Objects;
  * A tensor of a Hugging Face checkpoint and where it belongs.
  *
  * @param name its name in the checkpoint, such as {@code model.layers.0.self_attn.q_proj.weight}
- * @param held where it is, [out,in] for matrices: as a whole, or some of its rows
+ * @param held where it is, [out,in] for matrices: as a whole, or some of its rows, or quantised
  * @param transposed true when the checkpoint stores [in,out], as GPT-2's Conv1D does
  * @param init how random initialisation fills it
  */
-public record CheckpointTensor(String name, HeldRows held, boolean transposed, Init init) {
+public record CheckpointTensor(String name, Held held, boolean transposed, Init init) {
     /**
      * What random initialisation draws: zeros, ones, or a normal distribution with the model's
      * standard deviation.
@@ -28,9 +28,12 @@ public record CheckpointTensor(String name, HeldRows held, boolean transposed, I
         Objects.requireNonNull(held);
     }
 
-    /** The view that holds it, or what is here of it. */
+    /** The view that holds it, or what is here of it; not for what is quantised. */
     public Tensor target() {
-        return held.here();
+        if (held instanceof HeldRows rows) {
+            return rows.here();
+        }
+        throw new IllegalStateException(name + " is quantised, no tensor holds its values");
     }
 
     /** Rows of the whole tensor, wherever they are. */
@@ -38,13 +41,17 @@ public record CheckpointTensor(String name, HeldRows held, boolean transposed, I
         return held.of();
     }
 
-    /** Elements of the whole tensor. */
-    public long elements() {
-        return held.of() * held.here().cols();
+    public long cols() {
+        return held.cols();
     }
 
-    /** True when all of it is here. */
-    public boolean whole() {
-        return held.of() == held.here().rows();
+    /** Elements of the whole tensor. */
+    public long elements() {
+        return rows() * cols();
+    }
+
+    /** True when all of it is here, and has not been rounded to fewer bits. */
+    public boolean exact() {
+        return held instanceof HeldRows && held.whole();
     }
 }

@@ -9,7 +9,7 @@ import jlora.runtime.tensor.Tensor;
  * @param first the number of the first of them
  * @param of how many rows the whole matrix has
  */
-public record HeldRows(Tensor here, long first, long of) {
+public record HeldRows(Tensor here, long first, long of) implements Held {
     public HeldRows {
         if (first < 0 || first + here.rows() > of) {
             throw new IllegalArgumentException(
@@ -20,6 +20,16 @@ public record HeldRows(Tensor here, long first, long of) {
     /** A matrix that is here as a whole. */
     public static HeldRows all(Tensor matrix) {
         return new HeldRows(matrix, 0, matrix.rows());
+    }
+
+    @Override
+    public long cols() {
+        return here.cols();
+    }
+
+    @Override
+    public boolean whole() {
+        return of == here.rows();
     }
 
     /** What is here of the rows {@code from .. from + count}. */

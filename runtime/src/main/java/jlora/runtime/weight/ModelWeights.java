@@ -1,6 +1,7 @@
 package jlora.runtime.weight;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.backend.Aside;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
@@ -8,8 +9,10 @@ import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Supplier;
 
 /**
@@ -20,10 +23,13 @@ import java.util.function.Supplier;
 public final class ModelWeights {
     private final DType dtype;
     private final List<BorderedWeight> bordered = new ArrayList<>();
+    private final Set<BorderedWeight> layers = new HashSet<>();
     private final List<Tensor> plain = new ArrayList<>();
     private final List<Supplier<CheckpointTensor>> declared = new ArrayList<>();
     private List<CheckpointTensor> checkpoint;
     private Optional<Sharding> sharding = Optional.empty();
+    private FrozenStorage storage = FrozenStorage.plain();
+    private Aside aside;
 
     public ModelWeights(DType dtype) {
         this.dtype = dtype;
@@ -34,16 +40,22 @@ public final class ModelWeights {
         return dtype;
     }
 
-    /** A matrix that adapters may border. */
-    public BorderedWeight bordered(String name, long rows, long cols) {
-        BorderedWeight weight = new BorderedWeight(name, dtype, rows, cols);
+    /**
+     * A matrix of a layer, which adapters may border.
+     *
+     * @param parts rows of each tensor of the checkpoint that it is made of
+     */
+    public BorderedWeight bordered(String name, List<Long> parts, long cols) {
+        BorderedWeight weight = new BorderedWeight(name, dtype, parts, cols);
         bordered.add(weight);
+        layers.add(weight);
         return weight;
     }
 
-    /** A matrix without borders, drawn from a normal distribution, under its checkpoint name. */
+    /** A matrix of no layer, drawn from a normal distribution, under its checkpoint name. */
     public BorderedWeight matrix(String name, long rows, long cols) {
-        BorderedWeight weight = bordered(name, rows, cols);
+        BorderedWeight weight = new BorderedWeight(name, dtype, List.of(rows), cols);
+        bordered.add(weight);
         inCheckpoint(name, () -> weight.held(0, rows), false, CheckpointTensor.Init.NORMAL);
         return weight;
     }
@@ -72,7 +84,7 @@ public final class ModelWeights {
     /** Says where a checkpoint's tensor belongs; the view is asked for after sealing. */
     public void inCheckpoint(
             String name,
-            Supplier<HeldRows> target,
+            Supplier<? extends Held> target,
             boolean transposed,
             CheckpointTensor.Init init) {
         declared.add(() -> new CheckpointTensor(name, target.get(), transposed, init));
@@ -91,15 +103,79 @@ public final class ModelWeights {
         return sharding;
     }
 
+    /** Says how the matrices of layers stay in memory; before {@link #seal}. */
+    public void store(FrozenStorage as) {
+        if (checkpoint != null) {
+            throw new IllegalStateException(
+                    "how weights are stored is said before they are sealed");
+        }
+        storage = as;
+    }
+
+    /** How the matrices of layers stay in memory. */
+    public FrozenStorage storage() {
+        return storage;
+    }
+
+    private boolean plainStorage() {
+        return storage.equals(FrozenStorage.plain());
+    }
+
     /** Fixes the layout; borders can no longer be reserved. */
     public void seal() {
-        bordered.forEach(w -> w.seal(sharding));
+        if (sharding.isPresent() && !plainStorage()) {
+            throw JloraException.usage(
+                    "shard_base keeps shares of plain weights; leave it out, or load_in_4bit,"
+                            + " weight_dtype and offload.");
+        }
+        bordered.forEach(w -> w.seal(layers.contains(w) ? this::stored : this::shared));
         checkpoint = declared.stream().map(Supplier::get).toList();
     }
 
+    private Optional<ExpandedMatrix> shared(
+            String name, DType type, List<Long> parts, long cols, long below, long pad) {
+        long rows = parts.stream().mapToLong(r -> r).sum();
+        return sharding.map(s -> new ShardedMatrix(name, type, rows, cols, below, pad, s));
+    }
+
+    private Optional<ExpandedMatrix> stored(
+            String name, DType type, List<Long> parts, long cols, long below, long pad) {
+        return switch (storage.form()) {
+            case FrozenStorage.Form.FourBit form ->
+                    Optional.of(
+                            new FourBitStored(
+                                    name,
+                                    type,
+                                    new FourBitLayout(parts, cols, form),
+                                    below,
+                                    pad,
+                                    storage.inHostMemory(),
+                                    this::aside));
+            case FrozenStorage.Form.Plain plain ->
+                    storage.inHostMemory()
+                            ? Optional.of(
+                                    new HostMatrix(
+                                            name,
+                                            type,
+                                            parts.stream().mapToLong(r -> r).sum(),
+                                            cols,
+                                            below,
+                                            pad,
+                                            this::aside))
+                            : shared(name, type, parts, cols, below, pad);
+        };
+    }
+
+    private Aside aside() {
+        if (aside == null) {
+            throw new IllegalStateException("weights have no memory yet");
+        }
+        return aside;
+    }
+
     /**
-     * Sharded weights have their borders in scratch: says that these parameters' masters are what
-     * they are written from.
+     * Weights that are expanded have their borders in scratch: says that these parameters' masters
+     * are what they are written from.
      */
     public void bordersFrom(ParameterSet parameters) {
         bordered.forEach(w -> w.bordersFrom(parameters.expanded(w.weight().storage())));
@@ -118,9 +194,11 @@ public final class ModelWeights {
      * are decayed, norms and biases not, as in Transformers.
      */
     public List<Parameter> parameters() {
-        if (sharding.isPresent()) {
+        if (sharding.isPresent() || !plainStorage()) {
             throw JloraException.usage(
-                    "Sharded weights are frozen, they cannot be trained; leave shard_base out.");
+                    "Weights that are shared among workers, quantised or kept in host memory are"
+                            + " frozen, they cannot be trained; leave shard_base, load_in_4bit,"
+                            + " weight_dtype and offload out, or train an adapter.");
         }
         List<Tensor> values = new ArrayList<>();
         bordered.forEach(w -> values.add(w.weight()));
@@ -133,16 +211,20 @@ public final class ModelWeights {
         return checkpoint().stream().mapToLong(CheckpointTensor::elements).sum();
     }
 
-    /** Bytes of the base weights themselves. */
+    /** Bytes of the base weights themselves in the memory of the device. */
     public long weightBytes() {
         return allocatedBytes() - borderBytes();
     }
 
-    /** Of these, bytes of matrices that ranks share; 0 where there is no sharding. */
-    public long sharedBytes() {
-        return sharding.isEmpty()
-                ? 0
-                : bordered.stream().mapToLong(BorderedWeight::weightBytes).sum();
+    /**
+     * Of these, bytes of matrices that are kept in a smaller form, a share or fewer bits; 0 where
+     * all lies in memory as products read it.
+     */
+    public long reducedBytes() {
+        return bordered.stream()
+                .filter(w -> w.expands() && w.hostStorages().isEmpty())
+                .mapToLong(BorderedWeight::weightBytes)
+                .sum();
     }
 
     /** Bytes of borders and row padding. */
@@ -150,20 +232,40 @@ public final class ModelWeights {
         return bordered.stream().mapToLong(BorderedWeight::borderBytes).sum();
     }
 
-    /** Bytes of the one allocation that holds everything. */
+    /** Bytes of the one allocation that holds everything that stays on the device. */
     public long allocatedBytes() {
         return Placement.bytes(storages());
     }
 
+    /** Bytes of page-locked memory of the host. */
+    public long hostBytes() {
+        return Placement.bytes(hostStorages());
+    }
+
     private List<Storage> storages() {
         List<Storage> all = new ArrayList<>();
-        bordered.forEach(w -> all.add(w.resident().storage()));
+        bordered.forEach(w -> all.addAll(w.storages()));
         plain.forEach(t -> all.add(t.storage()));
         return all;
     }
 
-    /** Allocates and places everything; all bytes are zero. */
+    private List<Storage> hostStorages() {
+        return bordered.stream().flatMap(w -> w.hostStorages().stream()).toList();
+    }
+
+    /** Allocates and places what stays on the device; all bytes are zero. */
     public MemoryArena allocate(Backend backend) {
+        aside = backend.aside();
         return Placement.allocate(backend, "weights", storages());
+    }
+
+    /** The same for what stays in memory of the host. */
+    public Optional<MemoryArena> allocateHost(Backend backend) {
+        return hostBytes() == 0
+                ? Optional.empty()
+                : Optional.of(
+                        Placement.place(
+                                backend.allocateHost("weights in host memory", hostBytes()),
+                                hostStorages()));
     }
 }

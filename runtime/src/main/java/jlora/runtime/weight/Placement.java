@@ -15,7 +15,10 @@ public final class Placement {
     }
 
     public static MemoryArena allocate(Backend backend, String label, List<Storage> storages) {
-        MemoryArena arena = backend.allocate(label, bytes(storages));
+        return place(backend.allocate(label, bytes(storages)), storages);
+    }
+
+    static MemoryArena place(MemoryArena arena, List<Storage> storages) {
         long offset = 0;
         for (Storage storage : storages) {
             arena.place(storage, offset);

@@ -14,7 +14,7 @@ import java.util.List;
  * it is whole. Rows have the same stride in both, pads included, so that a gather is one exchange
  * of adjacent bytes straight into the scratch: pads arrive as the zeros that they are in the share.
  */
-final class ShardedMatrix {
+final class ShardedMatrix implements ExpandedMatrix {
     private final long rows;
     private final Sharding sharding;
     private final Tensor resident;
@@ -42,26 +42,35 @@ final class ShardedMatrix {
         scratch = Tensor.padded(name, Storage.Role.EXPANSION, dtype, most, cols, pad);
     }
 
-    /** This rank's rows, [⌈N/ranks⌉, K]. */
-    Tensor resident() {
-        return resident;
-    }
-
-    /** At least N rows and what lies below them. */
-    Tensor scratch() {
+    @Override
+    public Tensor scratch() {
         return scratch;
     }
 
-    HeldRows held() {
-        long first = Math.min(rows, sharding.rank() * resident.rows());
-        long count = Math.clamp(rows - first, 0, resident.rows());
-        return new HeldRows(resident.rows(0, count), first, rows);
+    @Override
+    public Storage resident() {
+        return resident.storage();
     }
 
-    /**
-     * @param finish what makes the gathered scratch complete
-     */
-    Expansion expansion(List<Step> finish) {
+    @Override
+    public boolean inHostMemory() {
+        return false;
+    }
+
+    @Override
+    public long weightBytes() {
+        return resident.elements() * resident.dtype().bytes();
+    }
+
+    @Override
+    public Held held(long from, long count) {
+        long first = Math.min(rows, sharding.rank() * resident.rows());
+        long here = Math.clamp(rows - first, 0, resident.rows());
+        return new HeldRows(resident.rows(0, here), first, rows).part(from, count);
+    }
+
+    @Override
+    public Expansion expansion(List<Step> finish) {
         long stride = scratch.stride();
         Tensor part = resident.columns(0, stride);
         Tensor whole = scratch.rows(0, sharding.ranks() * resident.rows()).columns(0, stride);
@@ -77,6 +86,7 @@ final class ShardedMatrix {
         return new Expansion(
                 scratch.storage(),
                 (sharding.ranks() - 1) * partBytes,
+                Expansion.Lead.LAYER,
                 Step.of(
                         "gather",
                         List.of(part),

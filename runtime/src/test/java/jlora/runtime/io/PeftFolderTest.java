@@ -1,7 +1,6 @@
 package jlora.runtime.io;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -95,9 +94,11 @@ class PeftFolderTest {
         return trained;
     }
 
+    private static final PeftFolder.Base BASE =
+            new PeftFolder.Base(Optional.of("sampled-sha256:x"), Optional.of("nf4"));
+
     private void write(LoraConfig config) {
-        PeftFolder.write(
-                folder, config, trained(config), LINEARS.keySet(), Optional.of("sampled-sha256:x"));
+        PeftFolder.write(folder, config, trained(config), LINEARS.keySet(), BASE);
     }
 
     private static LoraConfig config(TargetModules targets) {
@@ -138,7 +139,7 @@ class PeftFolderTest {
         write(config);
         try (PeftFolder opened = PeftFolder.open(folder)) {
             assertEquals(config, opened.config());
-            assertEquals(Optional.of("sampled-sha256:x"), opened.baseFingerprint());
+            assertEquals(BASE, opened.base());
             SequencedMap<String, LoraSpec> checked = opened.check(LINEARS);
             assertEquals(
                     List.of("h.0.attn.q", "h.0.mlp.proj", "h.1.attn.q", "h.1.mlp.proj"),
@@ -470,7 +471,7 @@ class PeftFolderTest {
         };
         tensors(right);
         try (PeftFolder opened = PeftFolder.open(folder)) {
-            assertFalse(opened.baseFingerprint().isPresent());
+            assertEquals(PeftFolder.Base.UNKNOWN, opened.base());
             assertEquals(2, opened.check(LINEARS).size());
         }
         String other = "was this adapter trained for another base model?";
@@ -543,7 +544,7 @@ class PeftFolderTest {
                                         config,
                                         trained(config),
                                         LINEARS.keySet(),
-                                        Optional.empty()));
+                                        PeftFolder.Base.UNKNOWN));
         assertSays(e, ExitCode.CHECKPOINT_IO, "could not be made");
     }
 }

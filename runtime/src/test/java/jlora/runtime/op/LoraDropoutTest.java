@@ -48,7 +48,7 @@ class LoraDropoutTest {
     private final Tensor table = weights.plain("table", VOCABULARY, IN);
     private final Tensor norm = weights.plain("norm", 1, IN);
     private final Tensor head = weights.plain("head", VOCABULARY, OUT);
-    private final BorderedWeight weight = weights.bordered("w", OUT, IN);
+    private final BorderedWeight weight = weights.bordered("w", List.of((long) OUT), IN);
     private final Tensor ids = input("ids", DType.I32, TOKENS);
     private final Tensor targets = input("targets", DType.I32, TOKENS);
     private final Tensor scale = input("scale", DType.F32, TOKENS);

@@ -159,7 +159,8 @@ class ExpansionOrderTest {
         assertThrows(IllegalStateException.class, () -> trace.step(reads));
         Step start = Step.of("start", List.of(), List.of(scratch), k -> {});
         Step finish = Step.of("finish", List.of(), List.of(scratch), k -> {});
-        trace.expand(new Expansion(scratch.storage(), 5, start, List.of(finish)));
+        trace.expand(
+                new Expansion(scratch.storage(), 5, Expansion.Lead.LAYER, start, List.of(finish)));
         trace.step(reads);
         Plan plan = trace.finish();
         assertEquals(

@@ -43,5 +43,18 @@ final class MergeCommand implements Runnable {
                 result.tensors(),
                 Bytes.text(result.bytes()),
                 result.output());
+        result.drift()
+                .ifPresent(
+                        drift ->
+                                out.printf(
+                                        Locale.ROOT,
+                                        "The adapter was trained over these weights in %s, which"
+                                            + " differ from them by %.2f%% (root mean square of all"
+                                            + " layers); its own update is %.2f%%. It was merged"
+                                            + " into the weights as they are; nothing was"
+                                            + " quantised.%n",
+                                        drift.storage(),
+                                        100 * drift.base(),
+                                        100 * drift.update()));
     }
 }

@@ -71,6 +71,7 @@ final class PlanCommand implements Callable<Integer> {
         if (!job.fits()) {
             throw new JloraException(ExitCode.OUT_OF_MEMORY, job.advice());
         }
+        job.requireOffload();
         return ExitCode.DONE.code();
     }
 

@@ -41,12 +41,13 @@ final class ConfigLoader {
                             }
                         });
         refuseAdapterKeysOfFullTraining(values, places);
-        refuseShardsOfFullTraining(values, places);
+        refuseFrozenFullTraining(values, places);
         SectionReader.fillDefaults(RunConfig.keys(), values);
         fillDerived(values);
         RunConfig config =
                 new RunConfig(
                         build(ModelConfig.class, values, places, problems),
+                        build(BaseConfig.class, values, places, problems),
                         build(AdapterSettings.class, values, places, problems),
                         build(DataConfig.class, values, places, problems),
                         build(TrainConfig.class, values, places, problems),
@@ -129,14 +130,32 @@ final class ConfigLoader {
         }
     }
 
-    private static void refuseShardsOfFullTraining(
+    /** Keys about frozen weights, with the value that says so. */
+    private static final Map<String, Object> FROZEN =
+            Map.of("shard_base", true, "load_in_4bit", true, "offload", Offload.HOST);
+
+    private static void refuseFrozenFullTraining(
             Map<String, Object> values, Map<String, Place> places) {
-        if (values.get("method") == TrainingMethod.FULL
-                && Boolean.TRUE.equals(values.get("shard_base"))) {
+        List<String> given =
+                FROZEN.keySet().stream()
+                        .filter(key -> FROZEN.get(key).equals(values.get(key)))
+                        .sorted()
+                        .toList();
+        if (values.get("method") == TrainingMethod.FULL && !given.isEmpty()) {
+            String key = given.getFirst();
+            throw JloraException.usage(
+                    places.get(key)
+                            + ": "
+                            + key
+                            + " is about frozen weights, and method full freezes none; remove it"
+                            + " or set method: lora");
+        }
+        if (given.size() > 1 && given.contains("shard_base")) {
             throw JloraException.usage(
                     places.get("shard_base")
-                            + ": shard_base shares frozen weights among workers, and method full"
-                            + " freezes none; remove it or set method: lora");
+                            + ": shard_base keeps shares of plain weights, and "
+                            + given.getFirst()
+                            + " keeps them otherwise; remove one of them");
         }
     }
 

@@ -14,6 +14,7 @@ public final class ConfigReference {
     private static final Map<Class<? extends Record>, String> TITLES =
             Map.of(
                     ModelConfig.class, "Model and device",
+                    BaseConfig.class, "Frozen weights",
                     AdapterSettings.class, "Adapter",
                     DataConfig.class, "Data",
                     DatasetConfig.class, "One entry of datasets and eval_datasets",
@@ -48,6 +49,8 @@ public final class ConfigReference {
                 - `gradient_checkpointing` is `auto`: memory is planned before the run, so only what must be recomputed
                   is. TRL recomputes always, Transformers never.
                 - `logging_steps` is 10, as in TRL; Transformers has 500. It is a number of steps, never a share.
+                - `bnb_4bit_quant_type` is `nf4` and `bnb_4bit_use_double_quant` true, as in the QLoRA paper; what
+                  `BitsAndBytesConfig` has where nothing is said is `fp4` and false.
                 - `eval_strategy` follows the configuration: evaluation data that is given is used. Transformers
                   evaluates only when it is told to.
 
@@ -99,6 +102,7 @@ public final class ConfigReference {
     private static List<Class<? extends Record>> sections() {
         return List.of(
                 ModelConfig.class,
+                BaseConfig.class,
                 AdapterSettings.class,
                 DataConfig.class,
                 DatasetConfig.class,

@@ -41,6 +41,9 @@ public @interface Key {
      */
     String[] also() default {};
 
+    /** The key, where it is not the component's name in snake case. */
+    String name() default "";
+
     /**
      * Spellings of other tools that mean this key: never accepted, only used to suggest the right
      * name.

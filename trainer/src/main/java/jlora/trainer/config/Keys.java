@@ -71,11 +71,15 @@ final class Keys {
                 throw new IllegalStateException(
                         type.getSimpleName() + "." + component.getName() + " has no @Key");
             }
-            String name = component.getName().replaceAll("([A-Z])", "_$1").toLowerCase(Locale.ROOT);
+            String name = key.name().isEmpty() ? snakeCase(component.getName()) : key.name();
             Optional<Bounds> bounds =
                     Optional.of(key.bounds()).filter(b -> !b.isEmpty()).map(Bounds::parse);
             infos.put(name, new Info(name, component, key, bounds));
         }
+    }
+
+    private static String snakeCase(String name) {
+        return name.replaceAll("([A-Z])", "_$1").toLowerCase(Locale.ROOT);
     }
 
     static Keys of(Class<? extends Record> type) {

@@ -3,6 +3,7 @@ package jlora.trainer.config;
 import jlora.runtime.JloraException;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -19,6 +20,7 @@ import java.util.stream.Collectors;
  */
 public record RunConfig(
         ModelConfig model,
+        BaseConfig base,
         AdapterSettings adapter,
         DataConfig data,
         TrainConfig train,
@@ -30,6 +32,7 @@ public record RunConfig(
     static final List<Class<? extends Record>> SECTIONS =
             List.of(
                     ModelConfig.class,
+                    BaseConfig.class,
                     AdapterSettings.class,
                     DataConfig.class,
                     TrainConfig.class,
@@ -162,11 +165,13 @@ public record RunConfig(
 
     /** What the configuration says that has no effect, one sentence each, to be shown once. */
     public List<String> notes() {
-        return train.notes();
+        List<String> notes = new ArrayList<>(train.notes());
+        notes.addAll(base.notes(this));
+        return notes;
     }
 
     List<Record> sections() {
-        return List.of(model, adapter, data, train, save, job, output);
+        return List.of(model, base, adapter, data, train, save, job, output);
     }
 
     /** Checks that the configuration has what a command needs and that the files it names exist. */
@@ -199,7 +204,7 @@ public record RunConfig(
                                 + "; remove the key or start a new adapter");
             }
         }
-        return new RunConfig(model, saved, data, train, save, job, output, places);
+        return new RunConfig(model, base, saved, data, train, save, job, output, places);
     }
 
     /**

@@ -2,7 +2,10 @@ package jlora.trainer.job;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
+import jlora.runtime.JloraException;
 import jlora.runtime.adapter.lora.LoraSpec;
+import jlora.runtime.backend.cpu.CpuBackend;
+import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.io.HuggingFaceFolder;
 import jlora.runtime.io.ModelLoader;
 import jlora.runtime.io.PeftFolder;
@@ -12,17 +15,23 @@ import jlora.runtime.model.Model;
 import jlora.runtime.model.Models;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.weight.CheckpointTensor;
+import jlora.runtime.weight.FrozenStorage;
+import jlora.runtime.weight.QuantizationError;
 
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 
 /**
  * Merges an adapter folder into a model folder and writes the model that results, for programs that
  * know no adapters: the same files, the same tensor names, types and shards. Weights stream
- * through; memory stays small whatever the model.
+ * through; memory stays small whatever the model. An adapter that was trained over quantised
+ * weights is merged into the original ones too, and the result says how far those are from what it
+ * was trained over; nothing is ever quantised.
  */
 public final class MergeJob {
     /**
@@ -31,11 +40,24 @@ public final class MergeJob {
      * @param modules merged modules
      * @param tensors of the whole model
      * @param bytes of all tensors
+     * @param drift where the adapter was trained over weights in fewer bits
      */
-    public record Result(Path output, int modules, int tensors, long bytes) {}
+    public record Result(
+            Path output, int modules, int tensors, long bytes, Optional<Drift> drift) {}
+
+    /**
+     * How far the weights that an adapter is merged into are from those it was trained over.
+     *
+     * @param storage what those were stored as
+     * @param base root of the mean square of their difference, by that of the weights, over the
+     *     matrices of all layers
+     * @param update the same for the adapter's own change of the matrices that it targets
+     */
+    public record Drift(String storage, double base, double update) {}
 
     private final HuggingFaceFolder base;
     private final Map<String, MergedWeight> merged = new LinkedHashMap<>();
+    private Model model;
 
     private MergeJob(HuggingFaceFolder base) {
         this.base = base;
@@ -64,8 +86,9 @@ public final class MergeJob {
                 RunModel.requireSameBase(adapter, base);
             }
             target.write(folder -> job.write(baseFolder, folder));
+            Optional<Drift> drift = adapter.base().storage().map(job::drift);
             long bytes = base.tensors().values().stream().mapToLong(t -> t.data().byteSize()).sum();
-            return new Result(output, job.merged.size(), base.tensors().size(), bytes);
+            return new Result(output, job.merged.size(), base.tensors().size(), bytes, drift);
         }
     }
 
@@ -73,7 +96,7 @@ public final class MergeJob {
     private void plan(PeftFolder adapter) {
         ObjectNode config = base.config();
         Path file = HuggingFaceFolder.configFile(base.path());
-        Model model = Models.create(file.toString(), config, DType.F32);
+        model = Models.create(file.toString(), config, DType.F32);
         model.weights().seal();
         Map<String, LoraSpec> specs = adapter.check(RunModel.features(model));
         Map<String, SafetensorsEntry> entries = ModelLoader.match(model, base);
@@ -92,6 +115,48 @@ public final class MergeJob {
                     weight.requireFinite();
                     merged.put(entry.name(), weight);
                 });
+    }
+
+    private Drift drift(String storage) {
+        FrozenStorage.Form form =
+                FrozenStorage.Form.of(storage)
+                        .orElseThrow(
+                                () ->
+                                        JloraException.corrupt(
+                                                "the adapter was trained over weights stored as '"
+                                                        + storage
+                                                        + "', which this version of jlora does not"
+                                                        + " know; merge with the version that wrote"
+                                                        + " it."));
+        QuantizationError all = QuantizationError.NONE;
+        double weight = 0;
+        double update = 0;
+        Map<String, SafetensorsEntry> entries = ModelLoader.match(model, base);
+        Set<String> linears = RunModel.features(model).keySet();
+        try (CpuBackend backend = new CpuBackend(CpuOptions.defaults())) {
+            for (CheckpointTensor tensor : model.weights().checkpoint()) {
+                SafetensorsEntry entry = entries.get(tensor.name());
+                if (!linears.contains(tensor.name().replaceFirst("\\.weight$", ""))) {
+                    continue;
+                }
+                QuantizationError error =
+                        QuantizationError.of(
+                                backend,
+                                form,
+                                tensor.name(),
+                                tensor.rows(),
+                                tensor.cols(),
+                                DType.F32,
+                                ModelLoader.rows(backend, tensor, entry));
+                all = all.plus(error);
+                MergedWeight target = merged.get(entry.name());
+                if (target != null) {
+                    weight += error.weight();
+                    update += target.updateSquares();
+                }
+            }
+        }
+        return new Drift(storage, all.relative(), weight == 0 ? 0 : Math.sqrt(update / weight));
     }
 
     private void write(Path from, Path to) {

@@ -80,6 +80,32 @@ final class MergedWeight {
         return new Factors(transpose(a, rank), transpose(b, b.length / rank));
     }
 
+    /**
+     * Sum of the squares of s·B·A, which is never formed: the trace of (BᵀB)·(A·Aᵀ), two r by r
+     * matrices.
+     */
+    double updateSquares() {
+        double[] a = values(adapter.a());
+        double[] b = values(adapter.b());
+        int rank = spec.rank();
+        int in = a.length / rank;
+        double sum = 0;
+        for (int i = 0; i < rank; i++) {
+            for (int j = 0; j < rank; j++) {
+                double left = 0;
+                for (int row = 0; row < b.length / rank; row++) {
+                    left += b[row * rank + i] * b[row * rank + j];
+                }
+                double right = 0;
+                for (int k = 0; k < in; k++) {
+                    right += a[i * in + k] * a[j * in + k];
+                }
+                sum += left * right;
+            }
+        }
+        return (double) spec.scale() * spec.scale() * sum;
+    }
+
     private static double[] values(SafetensorsEntry entry) {
         double[] values = new double[Math.toIntExact(entry.rows() * entry.cols())];
         read(entry, 0, values);

@@ -90,6 +90,11 @@ public final class PlanJob {
         return plan.fits(device);
     }
 
+    /** Refuses an offload that makes no sense, with what would; exit code 2. */
+    public void requireOffload() {
+        OffloadPlan.require(model.config(), plan, device);
+    }
+
     /** What would fit, in one sentence. */
     public String advice() {
         return MemoryAdvice.of(model, passes, plan, device);

@@ -9,6 +9,7 @@ import jlora.trainer.metrics.RunEvent;
 import jlora.trainer.report.MemoryItem;
 
 import java.util.Locale;
+import java.util.Optional;
 
 /** A run's plan as a table for people and as JSON for programs; both say the same. */
 public final class PlanTable {
@@ -29,6 +30,11 @@ public final class PlanTable {
         this.model = model;
         this.plan = plan;
         this.device = device;
+    }
+
+    private Optional<OffloadPlan> offload() {
+        int sequences = Math.toIntExact(plan.training().largest().inputs().sequences());
+        return OffloadPlan.of(plan, device, sequences);
     }
 
     private long trained() {
@@ -62,6 +68,18 @@ public final class PlanTable {
                 plan.fits(device) ? "fits into" : "DOES NOT FIT into",
                 Bytes.text(device.bytes()),
                 device.label());
+        if (!plan.hostItems().isEmpty()) {
+            line(out, "  %-34s %14s", "host memory (page-locked)", "");
+            for (MemoryItem item : plan.hostItems()) {
+                line(out, "    %-32s %14s", item.name(), Bytes.text(item.bytes()));
+            }
+            line(
+                    out,
+                    "  %-34s %14s",
+                    "layers copied in a step",
+                    Bytes.text(plan.fetchedBytesPerStep()));
+            offload().ifPresent(o -> line(out, "  %-34s %s", "of a micro-batch", o.text()));
+        }
         line(out, "  %-34s %14s", "recomputed", plan.microBatch().recomputed());
         line(out, "  %-34s %14s", "tokens of a step", count(plan.tokensPerStep()));
         line(out, "  %-34s %14s", "FLOPs of a step", si(plan.flopsPerStep()) + "FLOP");
@@ -78,7 +96,7 @@ public final class PlanTable {
                     out,
                     "  %-34s %14s",
                     "layers gathered in a step",
-                    Bytes.text(plan.gatheredBytesPerStep()));
+                    Bytes.text(plan.fetchedBytesPerStep()));
         }
         if (device.bf16Tflops() > 0) {
             line(
@@ -140,6 +158,15 @@ public final class PlanTable {
                     .put("most_bytes", item.most());
         }
         root.put("total_bytes", plan.totalBytes());
+        root.put("host_bytes", plan.hostBytes());
+        offload()
+                .ifPresent(
+                        o ->
+                                root.putObject("offload")
+                                        .put("copy_seconds", o.copySeconds())
+                                        .put("compute_seconds", o.computeSeconds())
+                                        .put("hidden", o.hidden())
+                                        .put("hiding_batch", o.hidingBatch()));
         root.put("device", device.name());
         root.put("device_bytes", device.bytes());
         root.put("fits", plan.fits(device));
@@ -150,7 +177,8 @@ public final class PlanTable {
         root.put("workers", workers);
         root.put("tokens_per_global_step", globalTokens());
         root.put("all_reduce_bytes_per_step", workers > 1 ? plan.gradientBytes() : 0);
-        root.put("gather_bytes_per_step", plan.gatheredBytesPerStep());
+        root.put("gather_bytes_per_step", workers > 1 ? plan.fetchedBytesPerStep() : 0);
+        root.put("copied_bytes_per_step", plan.hostBytes() > 0 ? plan.fetchedBytesPerStep() : 0);
         return root;
     }
 }

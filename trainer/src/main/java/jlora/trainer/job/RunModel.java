@@ -129,6 +129,7 @@ public final class RunModel {
         ObjectNode json = HuggingFaceFolder.readConfig(folder);
         Model model = Models.create(file.toString(), json, dtype);
         sharding.ifPresent(model.weights()::shard);
+        model.weights().store(config.base().storage());
         Optional<Path> saved = config.model().adapterNameOrPath();
         if (training && config.train().method() == TrainingMethod.FULL) {
             return new RunModel(config, folder, Blueprint.full(model), Optional.empty());
@@ -176,7 +177,7 @@ public final class RunModel {
     }
 
     static void requireSameBase(PeftFolder adapter, HuggingFaceFolder base) {
-        if (adapter.baseFingerprint().filter(f -> !f.equals(base.fingerprint())).isPresent()) {
+        if (adapter.base().fingerprint().filter(f -> !f.equals(base.fingerprint())).isPresent()) {
             throw JloraException.corrupt(
                     adapter.path()
                             + ": the adapter was trained on other weights than those in "
@@ -273,6 +274,13 @@ public final class RunModel {
             }
         }
         return Optional.of(baseFingerprint);
+    }
+
+    /** What an adapter of this run remembers of its base. */
+    PeftFolder.Base base() {
+        String form = model().weights().storage().form().describe();
+        return new PeftFolder.Base(
+                baseFingerprint(), Optional.of(form).filter(words -> !words.isEmpty()));
     }
 
     /** Tells the saved adapter that a run goes on from; empty without one. */

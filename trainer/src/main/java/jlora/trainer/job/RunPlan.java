@@ -6,6 +6,7 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.FrozenStorage;
 import jlora.runtime.weight.ModelWeights;
 import jlora.runtime.weight.Placement;
 import jlora.trainer.loop.BatchPlans;
@@ -145,16 +146,7 @@ public final class RunPlan {
     private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved, long copy) {
         ModelWeights weights = blueprint.model().weights();
         List<MemoryItem> items = new ArrayList<>();
-        String name = "weights (" + weights.dtype().torchName() + ")";
-        if (weights.sharding().isPresent()) {
-            int ranks = weights.sharding().get().ranks();
-            long shared = weights.sharedBytes();
-            items.add(new MemoryItem(name + ", 1/" + ranks + " share", shared));
-            items.add(
-                    new MemoryItem("embeddings and norms, whole", weights.weightBytes() - shared));
-        } else {
-            items.add(new MemoryItem(name, weights.weightBytes()));
-        }
+        weightItems(items, weights);
         if (!blueprint.adapters().isEmpty()) {
             items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
         }
@@ -170,6 +162,43 @@ public final class RunPlan {
             items.add(new MemoryItem("kernels' scratch", reserved));
         }
         return items;
+    }
+
+    /** Matrices of layers in the form that they stay in, and what stays as it is. */
+    private static void weightItems(List<MemoryItem> items, ModelWeights weights) {
+        String type = weights.dtype().torchName();
+        long reduced = weights.reducedBytes();
+        long whole = weights.weightBytes() - reduced;
+        if (weights.sharding().isPresent()) {
+            int ranks = weights.sharding().get().ranks();
+            items.add(new MemoryItem("weights (" + type + "), 1/" + ranks + " share", reduced));
+            items.add(new MemoryItem("embeddings and norms, whole", whole));
+        } else if (weights.storage().equals(FrozenStorage.plain())) {
+            items.add(new MemoryItem("weights (" + type + ")", whole));
+        } else {
+            if (reduced > 0) {
+                items.add(new MemoryItem("layers (" + layers(weights) + ")", reduced));
+            }
+            items.add(new MemoryItem("embeddings, norms, head (" + type + ")", whole));
+        }
+    }
+
+    /** What the matrices of layers are stored as. */
+    private static String layers(ModelWeights weights) {
+        String form = weights.storage().form().describe();
+        return form.isEmpty() ? weights.dtype().torchName() : form;
+    }
+
+    /** Page-locked memory of the host, which is not the device's. */
+    public List<MemoryItem> hostItems() {
+        ModelWeights weights = blueprint.model().weights();
+        return weights.hostBytes() == 0
+                ? List.of()
+                : List.of(new MemoryItem("layers (" + layers(weights) + ")", weights.hostBytes()));
+    }
+
+    public long hostBytes() {
+        return hostItems().stream().mapToLong(MemoryItem::bytes).sum();
     }
 
     private static void item(
@@ -232,8 +261,11 @@ public final class RunPlan {
         return trainedParameters() * DType.F32.bytes();
     }
 
-    /** Bytes of frozen layers that reach this worker from others in an optimizer step. */
-    public long gatheredBytesPerStep() {
+    /**
+     * Bytes of frozen layers that reach this device in an optimizer step, from other workers or
+     * from memory of the host.
+     */
+    public long fetchedBytesPerStep() {
         return accumulation * microBatch().fetchedBytes();
     }
 

@@ -18,7 +18,6 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.function.Function;
 
 /** Adapter values from and to PEFT folders, and where a new adapter starts. */
@@ -76,7 +75,7 @@ public final class SavedAdapter {
             LoraAdapter adapter,
             Function<Parameter, Tensor> values,
             List<String> linearModules,
-            Optional<String> baseFingerprint) {
+            PeftFolder.Base base) {
         List<PeftFolder.Trained> trained =
                 adapter.modules().stream()
                         .map(
@@ -86,6 +85,6 @@ public final class SavedAdapter {
                                                 values.apply(m.a()),
                                                 values.apply(m.b())))
                         .toList();
-        PeftFolder.write(folder, config, trained, linearModules, baseFingerprint);
+        PeftFolder.write(folder, config, trained, linearModules, base);
     }
 }

@@ -158,6 +158,8 @@ public final class TrainJob implements AutoCloseable {
 
     /** Refuses a plan that does not fit, with what would. */
     public void requireFit() {
+        OffloadPlan.require(model.config(), plan, device);
+        OffloadPlan.requireHostMemory(plan, HostMemory.available());
         if (!plan.fits(device)) {
             throw new JloraException(
                     ExitCode.OUT_OF_MEMORY, MemoryAdvice.of(model, passes, plan, device));
@@ -292,7 +294,7 @@ public final class TrainJob implements AutoCloseable {
                     model.blueprint().adapters().getFirst(),
                     values::value,
                     model.linearModules(),
-                    model.baseFingerprint());
+                    model.base());
         }
     }
 

@@ -38,6 +38,7 @@ public final class Session implements AutoCloseable {
         this.loss = loss;
         try {
             own(blueprint.model().weights().allocate(backend));
+            blueprint.model().weights().allocateHost(backend).ifPresent(this::own);
             if (blueprint.parameters().elements() > 0) {
                 own(blueprint.parameters().allocate(backend));
             }

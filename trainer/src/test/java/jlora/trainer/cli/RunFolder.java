@@ -73,6 +73,19 @@ final class RunFolder {
         return this;
     }
 
+    /** Gives the model the sizes of a large Llama; there are no weights of it. */
+    RunFolder withGeometry(int hidden, int intermediate, int layers) throws IOException {
+        write(
+                "model/config.json",
+                """
+                {"model_type": "llama", "hidden_size": %d, "intermediate_size": %d, "num_attention_heads": %d,
+                 "num_key_value_heads": 8, "head_dim": 128, "num_hidden_layers": %d, "vocab_size": 128256,
+                 "max_position_embeddings": 8192}
+                """
+                        .formatted(hidden, intermediate, hidden / 128, layers));
+        return this;
+    }
+
     Path path(String name) {
         return folder.resolve(name);
     }

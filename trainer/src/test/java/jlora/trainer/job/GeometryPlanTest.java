@@ -57,7 +57,7 @@ class GeometryPlanTest {
                                 "lora_r=16",
                                 "lora_target_modules=all-linear"));
         all.addAll(Arrays.asList(settings));
-        Device device = new Device("gpu", "any GPU", true, limit, 0, 0);
+        Device device = new Device("gpu", "any GPU", true, limit, 0, 0, 0);
         return new PlanJob(RunConfig.load(Optional.empty(), all), device, workers);
     }
 

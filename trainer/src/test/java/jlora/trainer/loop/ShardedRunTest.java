@@ -76,7 +76,14 @@ class ShardedRunTest {
                         new TinyRun.AdapterSetup(
                                 "adapter" + i, 3 + i, 1.5f, i * 0.3f, module -> true));
             }
-            return new TinyRun(backend, config, dtype, recompute, adapters > 1, setups, sharding);
+            return new TinyRun(
+                    backend,
+                    config,
+                    dtype,
+                    recompute,
+                    adapters > 1,
+                    setups,
+                    weights -> sharding.ifPresent(weights::shard));
         }
 
         /** Ranks need not recompute alike: with auto, each has another budget. */

@@ -14,9 +14,9 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.ModelWeights;
 import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.RandomInit;
-import jlora.runtime.weight.Sharding;
 import jlora.trainer.data.Batch;
 import jlora.trainer.data.DataPosition;
 import jlora.trainer.data.Example;
@@ -28,8 +28,8 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Random;
+import java.util.function.Consumer;
 import java.util.function.Predicate;
 
 /** A model of a few thousand random weights with adapters, ready to train and to evaluate. */
@@ -70,11 +70,11 @@ final class TinyRun implements AutoCloseable {
             Recompute recompute,
             boolean mixed,
             List<AdapterSetup> adapters) {
-        this(backend, config, dtype, recompute, mixed, adapters, Optional.empty());
+        this(backend, config, dtype, recompute, mixed, adapters, weights -> {});
     }
 
     /**
-     * @param sharding joined; empty for whole weights
+     * @param stored says how weights are shared or stored
      */
     TinyRun(
             Backend backend,
@@ -83,7 +83,7 @@ final class TinyRun implements AutoCloseable {
             Recompute recompute,
             boolean mixed,
             List<AdapterSetup> adapters,
-            Optional<Sharding> sharding) {
+            Consumer<ModelWeights> stored) {
         this.backend = backend;
         Model model =
                 Models.create(
@@ -104,7 +104,7 @@ final class TinyRun implements AutoCloseable {
             }
             specs.put(setup.name, targeted);
         }
-        sharding.ifPresent(model.weights()::shard);
+        stored.accept(model.weights());
         this.blueprint = Blueprint.seal(model, specs, true);
         Tensor loss = Tensor.dense("loss", Storage.Role.RESULT, DType.F32, 1, 1);
         Passes passes = new Passes(blueprint, 0, 1 << 20);

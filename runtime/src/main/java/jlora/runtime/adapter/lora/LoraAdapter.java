@@ -58,6 +58,16 @@ public final class LoraAdapter {
             return linear.weight().border().orElseThrow().blocks().get(block);
         }
 
+        /** Where A [r,in] is written for products to see it. */
+        Tensor targetA() {
+            return linear.weight().factorA(block);
+        }
+
+        /** Where s·B [out,r] is written. */
+        Tensor targetB() {
+            return linear.weight().factorB(block);
+        }
+
         /** A [r,in]. */
         public Parameter a() {
             return parameters().get(0);
@@ -182,8 +192,8 @@ public final class LoraAdapter {
         }
     }
 
-    /** Fails where the borders are in scratch that is only whole while a plan runs. */
-    void requireWhole(String action) {
+    /** Fails where the borders have memory only while a plan runs. */
+    void requireOwnFactors(String action) {
         if (modules.stream().anyMatch(m -> m.linear.weight().sharded())) {
             throw JloraException.usage(
                     "Adapter '"
@@ -192,6 +202,20 @@ public final class LoraAdapter {
                             + action
                             + ": its weights are sharded, no rank holds them whole; save it and"
                             + " use it without shard_base.");
+        }
+    }
+
+    /** Fails where the weights themselves are whole only while a plan runs. */
+    void requireWhole(String action) {
+        if (modules.stream().anyMatch(m -> m.linear.weight().expands())) {
+            throw JloraException.usage(
+                    "Adapter '"
+                            + name
+                            + "' cannot be "
+                            + action
+                            + " in memory: its weights are shared among workers, quantised or in"
+                            + " host memory; save it and merge the file into the original weights"
+                            + " with jlora merge.");
         }
     }
 
@@ -204,17 +228,17 @@ public final class LoraAdapter {
      */
     public void switchTo(Backend backend, Map<String, LoraFactors> values) {
         requireUnmerged("switched");
-        requireWhole("switched");
+        requireOwnFactors("switched");
         requireFit(values);
         for (Module m : modules) {
             LowRankBorder.Block border = m.border();
             LoraFactors factors = values.getOrDefault(m.module, LoraFactors.NONE);
             int rank = (int) border.a().rows();
             HostValues.write(
-                    backend, border.a(), factors.paddedA(rank, (int) border.a().cols()), 1);
+                    backend, m.targetA(), factors.paddedA(rank, (int) border.a().cols()), 1);
             HostValues.write(
                     backend,
-                    border.b(),
+                    m.targetB(),
                     factors.paddedB(rank, (int) border.b().rows()),
                     factors.scale());
         }

@@ -44,7 +44,7 @@ public final class StagedAdapter implements AutoCloseable {
      */
     public static StagedAdapter stage(
             Backend backend, LoraAdapter adapter, Map<String, LoraFactors> values) {
-        adapter.requireWhole("staged");
+        adapter.requireOwnFactors("staged");
         adapter.requireFit(values);
         List<PublishKernel.Copy> copies = new ArrayList<>();
         Map<Tensor, float[]> contents = new LinkedHashMap<>();
@@ -56,8 +56,8 @@ public final class StagedAdapter implements AutoCloseable {
             Tensor b = like(m.module() + ".lora_B", border.b());
             contents.put(a, factors.paddedA(rank, (int) border.a().cols()));
             contents.put(b, factors.paddedB(rank, (int) border.b().rows()));
-            copies.add(new PublishKernel.Copy(border.a(), a, 1));
-            copies.add(new PublishKernel.Copy(border.b(), b, factors.scale()));
+            copies.add(new PublishKernel.Copy(m.targetA(), a, 1));
+            copies.add(new PublishKernel.Copy(m.targetB(), b, factors.scale()));
         }
         List<Storage> storages = contents.keySet().stream().map(Tensor::storage).toList();
         MemoryArena memory = Placement.allocate(backend, "staged adapter", storages);

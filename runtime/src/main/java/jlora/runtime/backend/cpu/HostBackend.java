@@ -1,9 +1,11 @@
 package jlora.runtime.backend.cpu;
 
+import jlora.runtime.backend.Aside;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.HostRows;
 import jlora.runtime.backend.Readback;
 import jlora.runtime.backend.Routine;
+import jlora.runtime.kernel.FourBitMatrix;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
@@ -19,6 +21,30 @@ public abstract class HostBackend implements Backend {
     @Override
     public MemoryArena allocate(String label, long bytes) {
         return MemoryArena.host(label, bytes);
+    }
+
+    @Override
+    public MemoryArena allocateHost(String label, long bytes) {
+        return allocate(label, bytes);
+    }
+
+    /** Beside what? A call is done when it returns. */
+    @Override
+    public Aside aside() {
+        return new Aside() {
+            @Override
+            public void startCopy(Tensor to, Tensor from) {
+                copy(to, from);
+            }
+
+            @Override
+            public void startDequantize(Tensor to, List<FourBitMatrix> from) {
+                kernels().fourBit().dequantize(to, from);
+            }
+
+            @Override
+            public void await(Tensor to) {}
+        };
     }
 
     @Override

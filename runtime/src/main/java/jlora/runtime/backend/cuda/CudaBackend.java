@@ -7,8 +7,10 @@ import jlora.cu.driver.CudaContext;
 import jlora.cu.driver.CudaStream;
 import jlora.cu.driver.DeviceBuffer;
 import jlora.cu.driver.DeviceInfo;
+import jlora.cu.driver.PinnedBuffer;
 import jlora.runtime.JloraException;
 import jlora.runtime.Resources;
+import jlora.runtime.backend.Aside;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.HostRows;
 import jlora.runtime.backend.Kernels;
@@ -52,6 +54,7 @@ public final class CudaBackend implements Backend {
     private final Kernels kernels;
     private final CudaCopies copies;
     private final CudaReadbacks readbacks;
+    private final CudaAside aside;
 
     /** The device of this number; what is missing for it is one sentence. */
     public CudaBackend(CudaLibraries libraries, int ordinal) {
@@ -110,6 +113,7 @@ public final class CudaBackend implements Backend {
                             new CudaRandomFill(launches),
                             new CudaMerge(launches),
                             new CudaFourBit(launches));
+            this.aside = owned.own(new CudaAside(context, launches));
             // Closed first: nothing that is still running may use what goes next.
             owned.own((AutoCloseable) stream::synchronize);
         } catch (MissingLibraryException e) {
@@ -179,6 +183,19 @@ public final class CudaBackend implements Backend {
             throw e;
         }
         return MemoryArena.device(label, bytes, buffer.address(), buffer::close);
+    }
+
+    @Override
+    public MemoryArena allocateHost(String label, long bytes) {
+        requireOwner();
+        PinnedBuffer buffer = context.allocatePinned(label, Math.max(1, bytes));
+        buffer.segment().fill((byte) 0);
+        return MemoryArena.host(label, buffer.segment().asSlice(0, bytes), buffer::close);
+    }
+
+    @Override
+    public Aside aside() {
+        return aside;
     }
 
     @Override

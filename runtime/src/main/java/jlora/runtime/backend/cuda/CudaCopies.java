@@ -64,7 +64,10 @@ final class CudaCopies implements AutoCloseable {
         drain(arriving);
     }
 
-    /** Host threads fill slots; this thread alone talks to the device. */
+    /**
+     * Host threads fill slots, or what stays in memory of the host; this thread alone talks to the
+     * device.
+     */
     void upload(List<HostRows> sources) {
         List<HostRows.Piece> pieces =
                 sources.stream().flatMap(s -> s.pieces(Staging.SLOT_BYTES).stream()).toList();
@@ -76,15 +79,18 @@ final class CudaCopies implements AutoCloseable {
             Deque<Runnable> filling = new ArrayDeque<>();
             try {
                 for (HostRows.Piece piece : pieces) {
-                    if (bytes(piece.to()) > Staging.SLOT_BYTES) {
-                        drain(filling);
-                        uploadLarge(piece);
-                        continue;
-                    }
                     if (filling.size() == staging.slots() - 1) {
                         filling.remove().run();
                     }
-                    filling.add(fill(piece, writers));
+                    if (piece.to().storage().inHostMemory()) {
+                        Future<?> written = writers.submit(() -> piece.write(piece.to()));
+                        filling.add(() -> await(written));
+                    } else if (bytes(piece.to()) > Staging.SLOT_BYTES) {
+                        drain(filling);
+                        uploadLarge(piece);
+                    } else {
+                        filling.add(fill(piece, writers));
+                    }
                 }
                 drain(filling);
             } catch (RuntimeException | Error e) {

@@ -34,6 +34,19 @@ final class CudaKernels implements AutoCloseable {
     private final DeviceTables tables;
     private final Map<String, CudaFunction> functions = new HashMap<>();
 
+    /** The same kernels on another stream, for what needs no scratch. */
+    CudaKernels beside(CudaStream other) {
+        return new CudaKernels(this, other);
+    }
+
+    private CudaKernels(CudaKernels main, CudaStream stream) {
+        this.context = main.context;
+        this.stream = stream;
+        this.modules = main.modules;
+        this.tables = main.tables;
+        this.scratch = null;
+    }
+
     CudaKernels(CudaContext context, CudaStream stream, KernelModules modules) {
         this.context = context;
         this.stream = stream;
@@ -67,6 +80,9 @@ final class CudaKernels implements AutoCloseable {
         if (bytes > SCRATCH_BYTES) {
             throw new IllegalArgumentException(
                     bytes + " bytes of scratch, there are " + SCRATCH_BYTES);
+        }
+        if (scratch == null) {
+            throw new IllegalStateException("no scratch beside the compute stream");
         }
         return scratch.address();
     }

@@ -1,0 +1,15 @@
+package jlora.runtime.weight;
+
+/** What is kept here of a matrix of a checkpoint, and in which form. */
+public sealed interface Held permits HeldRows, HeldCodes {
+    /** The number of its first row that is here. */
+    long first();
+
+    /** How many rows the whole matrix has. */
+    long of();
+
+    long cols();
+
+    /** True when all rows are here. */
+    boolean whole();
+}
