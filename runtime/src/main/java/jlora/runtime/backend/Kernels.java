@@ -4,6 +4,7 @@ import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
 import jlora.runtime.kernel.EmbeddingKernel;
+import jlora.runtime.kernel.Fp8Kernel;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
@@ -37,4 +38,5 @@ public record Kernels(
         AdamWKernel adamW,
         PublishKernel publish,
         RandomFillKernel randomFill,
-        MergeKernel merge) {}
+        MergeKernel merge,
+        Fp8Kernel fp8) {}

@@ -5,6 +5,7 @@ import jlora.runtime.kernel.AdamWKernel;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
 import jlora.runtime.kernel.EmbeddingKernel;
+import jlora.runtime.kernel.Fp8Kernel;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
@@ -64,6 +65,8 @@ public final class OpStems {
                     "random_fill", Kernels::randomFill, RandomFillCase::all, RandomFillCase::speed);
     public static final OpStem<MergeKernel> MERGE =
             new OpStem<>("merge", Kernels::merge, MergeCase::all, MergeCase::speed);
+    public static final OpStem<Fp8Kernel> FP8 =
+            new OpStem<>("fp8", Kernels::fp8, Fp8Case::all, Fp8Case::speed);
 
     public static final List<OpStem<?>> ALL =
             List.of(
@@ -82,7 +85,8 @@ public final class OpStems {
                     ADAMW,
                     PUBLISH,
                     RANDOM_FILL,
-                    MERGE);
+                    MERGE,
+                    FP8);
 
     private OpStems() {}
 }

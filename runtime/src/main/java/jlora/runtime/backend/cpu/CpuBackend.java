@@ -43,7 +43,8 @@ public final class CpuBackend extends HostBackend {
                         new CpuAdamW(pool),
                         new CpuPublish(pool),
                         new CpuRandomFill(pool),
-                        new CpuMerge(pool));
+                        new CpuMerge(pool),
+                        new CpuFp8(pool, products));
     }
 
     @Override

@@ -36,7 +36,10 @@ public final class CudaBackend implements Backend {
 
     /** What a backend holds for itself whoever computes attention. */
     private static final long HELD_BYTES =
-            CudaKernels.SCRATCH_BYTES + DeviceTables.CHUNK_BYTES + CudaProducts.DEVICE_BYTES;
+            CudaKernels.SCRATCH_BYTES
+                    + DeviceTables.CHUNK_BYTES
+                    + CudaProducts.DEVICE_BYTES
+                    + CudaFp8.DEVICE_BYTES;
 
     /** What a backend holds for itself at most, on any device. */
     public static final long RESERVED_BYTES = HELD_BYTES + CudnnAttention.WORKSPACE_BYTES;
@@ -108,7 +111,8 @@ public final class CudaBackend implements Backend {
                             new CudaAdamW(launches),
                             new CudaPublish(launches),
                             new CudaRandomFill(launches),
-                            new CudaMerge(launches));
+                            new CudaMerge(launches),
+                            owned.own(new CudaFp8(launches, products)));
             // Closed first: nothing that is still running may use what goes next.
             owned.own((AutoCloseable) stream::synchronize);
         } catch (MissingLibraryException e) {

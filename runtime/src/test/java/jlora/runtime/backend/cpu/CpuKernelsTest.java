@@ -50,7 +50,8 @@ final class CpuKernelsTest {
                         cases(OpStems.ADAMW, CpuAdamW::new),
                         cases(OpStems.PUBLISH, CpuPublish::new),
                         cases(OpStems.RANDOM_FILL, CpuRandomFill::new),
-                        cases(OpStems.MERGE, CpuMerge::new))
+                        cases(OpStems.MERGE, CpuMerge::new),
+                        cases(OpStems.FP8, pool -> new CpuFp8(pool, PRODUCTS)))
                 .flatMap(stream -> stream);
     }
 

@@ -25,7 +25,8 @@ public final class ReferenceBackend extends HostBackend {
                     new ReferenceAdamW(),
                     new ReferencePublish(),
                     new ReferenceRandomFill(),
-                    new ReferenceMerge());
+                    new ReferenceMerge(),
+                    new ReferenceFp8());
 
     @Override
     public String describe() {
