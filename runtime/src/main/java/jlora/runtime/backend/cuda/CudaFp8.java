@@ -266,7 +266,8 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
         };
     }
 
-    private void plain(Tensor out, Fp8Matrix x, Fp8Matrix weight, boolean accumulate) {
+    /** The kernel for any dimensions. */
+    void plain(Tensor out, Fp8Matrix x, Fp8Matrix weight, boolean accumulate) {
         long tiles = Math.ceilDiv(out.rows(), PLAIN_TILE) * Math.ceilDiv(out.cols(), PLAIN_TILE);
         matrix(matrix(kernels.call("fp8_product", out.dtype()).rows(out), x), weight)
                 .i64(out.rows())
