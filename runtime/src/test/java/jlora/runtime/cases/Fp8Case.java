@@ -62,6 +62,17 @@ public record Fp8Case(
             double at(RandomGenerator random, long row, long col) {
                 return random.nextGaussian() * 1e-33;
             }
+        },
+        /** A NaN in some rows, an infinity in others; the weight is as usual. */
+        NOT_FINITE {
+            @Override
+            double at(RandomGenerator random, long row, long col) {
+                double value = random.nextGaussian();
+                if (row % 4 == 1 && col % 97 == 5) {
+                    return Double.NaN;
+                }
+                return row % 4 == 2 && col % 97 == 5 ? value / 0.0 : value;
+            }
         };
 
         abstract double at(RandomGenerator random, long row, long col);
@@ -85,6 +96,8 @@ public record Fp8Case(
                 cases.add(of(7, 131, 129, scaling, dtype, true, Values.WIDE, Layout.ODD));
             }
             cases.add(of(8, 48, 32, scaling, F32, false, Values.TINY, Layout.DENSE));
+            cases.add(of(8, 144, 32, scaling, F32, false, Values.NOT_FINITE, Layout.DENSE));
+            cases.add(of(7, 150, 33, scaling, BF16, true, Values.NOT_FINITE, Layout.ODD));
         }
         return cases;
     }
@@ -125,7 +138,9 @@ public record Fp8Case(
     /** An FP8 matrix of a case. */
     private record Slots(Scaling scaling, Slot codes, Optional<Slot> scales) {
         static Slots of(Problem<Fp8Kernel> p, String name, int rows, int cols, Scaling scaling) {
-            Tolerance exact = Tolerance.exact("every f32 operation is part of the contract");
+            Tolerance exact =
+                    Tolerance.exact("every f32 operation is part of the contract")
+                            .orNaN("of what is not finite");
             // Fp8Matrix.allocate says how tensors lie; here each is a slot between guards.
             List<Slot> slots = new ArrayList<>();
             Fp8Matrix.allocate(
@@ -163,13 +178,15 @@ public record Fp8Case(
         return LinearCase.products(dtype, depth)
                 .plusRelative(
                         0x1p-10,
-                        "tensor cores of Hopper keep about 14 bits of FP8 sums, 128 terms long");
+                        "tensor cores of Hopper keep about 14 bits of FP8 sums, 128 terms long")
+                .orNaN("of rows that are not finite");
     }
 
     @Override
     public Problem<Fp8Kernel> problem() {
         var p = new Problem<Fp8Kernel>("fp8 " + this);
-        Slot source = p.input("source", dtype, out, in, layout, values::at);
+        Fill weights = values == Values.NOT_FINITE ? Fill.normal(1) : values::at;
+        Slot source = p.input("source", dtype, out, in, layout, weights);
         Slot x = p.input("x", dtype, tokens, in, layout, values::at);
         Slot dy = p.input("dOut", dtype, tokens, out, layout, Fill.normal(0.1));
         Slots weight = Slots.of(p, "weight", out, in, scaling);
