@@ -5,6 +5,7 @@
 #include <cstring>
 #include <mutex>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "controls.h"
@@ -30,6 +31,10 @@ constexpr int version = 130100;
 constexpr int cudart_version = 13000;
 constexpr int epilogue_default = 1;
 constexpr int epilogue_bias = 4;
+constexpr int scale_all = 0;
+constexpr int scale_row = 3;
+constexpr int scale_piece = 4;
+constexpr int scale_block = 5;
 
 struct Object {
     virtual ~Object() = default;
@@ -49,6 +54,8 @@ struct MatmulDesc : Object {
     int bias_type = -1;
     signed char fast_accumulation = 0;
     void* scales[4] = {};
+    /** Of A and B; values of cublasLtMatmulMatrixScale_t. */
+    int scale_modes[2] = {};
 };
 
 struct Layout : Object {
@@ -143,6 +150,8 @@ std::vector<Attribute> attributes_of(MatmulDesc& desc) {
         {20, &desc.scales[3], 8},
         {25, &desc.fast_accumulation, 1},
         {26, &desc.bias_type, 4},
+        {31, &desc.scale_modes[0], 4},
+        {32, &desc.scale_modes[1], 4},
     };
 }
 
@@ -211,16 +220,17 @@ struct Problem {
             return CUBLAS_STATUS_INVALID_VALUE;
         }
         for (const Layout* layout : {a, b, c, d}) {
-            if (!is_known(layout->type) || layout->order != 0 || layout->batches != 1) {
+            if ((!is_known(layout->type) && layout->type != data_type_e4m3) || layout->order != 0 || layout->batches != 1) {
                 return CUBLAS_STATUS_NOT_SUPPORTED;
             }
             if (layout->stride < static_cast<int64_t>(layout->rows)) {
                 return CUBLAS_STATUS_INVALID_VALUE;
             }
         }
-        const bool types_go = types_go_together(a->type, b->type, c->type, d->type);
+        const bool types_go = fp8() ? b->type == data_type_e4m3 && c->type == d->type && is_known(d->type)
+                                    : is_known(d->type) && types_go_together(a->type, b->type, c->type, d->type);
         const bool bias_goes = (desc->epilogue & epilogue_bias) == 0 || desc->bias_type == -1
-                || desc->bias_type == d->type;
+                || desc->bias_type == (fp8() ? data_type_bf16 : d->type);
         const bool plain = desc->pointer_mode == 0 && desc->transposed_c == 0 && desc->scale_type == data_type_f32
                 && (desc->compute_type == compute_f32 || desc->compute_type == compute_f32_pedantic)
                 && (desc->epilogue == epilogue_default || desc->epilogue == epilogue_bias);
@@ -238,7 +248,46 @@ struct Problem {
                 return CUBLAS_STATUS_INVALID_VALUE;
             }
         }
-        return k == k_of_b ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+        if (k != k_of_b) {
+            return CUBLAS_STATUS_INVALID_VALUE;
+        }
+        const bool scaled = desc->scale_modes[0] != scale_all || desc->scale_modes[1] != scale_all;
+        return fp8() ? (fp8_goes(ta, tb) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED)
+                     : (scaled ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS);
+    }
+
+    bool fp8() const {
+        return a->type == data_type_e4m3;
+    }
+
+    /** What cuBLASLt asks of FP8 products on Hopper: A transposed and B not, 16 bytes, factors that go together. */
+    bool fp8_goes(bool ta, bool tb) const {
+        const int of_a = desc->scale_modes[0], of_b = desc->scale_modes[1];
+        const bool pieces = of_a == scale_piece || of_b == scale_piece;
+        const bool factors_go = pieces ? (of_a == scale_piece || of_a == scale_block)
+                                                && (of_b == scale_piece || of_b == scale_block)
+                                       : of_a == of_b && of_a != scale_block;
+        const int64_t bytes = static_cast<int64_t>(product::bytes_of(type_of(*d)));
+        return ta && !tb && factors_go && k % 16 == 0 && m * bytes % 16 == 0 && strides_aligned()
+                && (!pieces || (m % 4 == 0 && n % 4 == 0));
+    }
+
+    static Scaling scaling(int mode) {
+        return mode == scale_row ? Scaling::ROW
+                : mode == scale_piece ? Scaling::PIECE
+                : mode == scale_block ? Scaling::BLOCK
+                                      : Scaling::ALL;
+    }
+
+    /** Whether the factors of an FP8 matrix are where they may be. */
+    bool factors_lie_right() const {
+        for (int i = 0; fp8() && i < 2; i++) {
+            const void* const at = desc->scales[i];
+            if (desc->scale_modes[i] == scale_all ? !aligned(at, 4) : at == nullptr || !aligned(at, 16)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Whether the leading dimensions suit loads of 16 bytes. */
@@ -437,6 +486,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(void* handle, void* desc, void* a,
     }
     const uint32_t least = *std::min_element(wish->alignment, wish->alignment + 4);
     const int alignment = least >= 16 && problem.strides_aligned() ? 16 : 1;
+    if (problem.fp8() && alignment < 16) {
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     for (const Algorithm& algorithm :
             {Algorithm{1, 1, 0, alignment}, Algorithm{2, 2, 2, alignment}, Algorithm{3, 2, 1, alignment}}) {
         const bool allowed = algorithm.reduction == 0 || (wish->reduction_mask & algorithm.reduction) != 0;
@@ -500,7 +552,7 @@ cublasStatus_t cublasLtMatmul(void* handle, void* desc, const void* alpha, const
         return CUBLAS_STATUS_INVALID_VALUE;
     }
     const std::size_t needed = algorithm.workspace(problem);
-    if (needed > workspace_bytes || (algorithm.alignment == 16 && !problem.strides_aligned())) {
+    if (needed > workspace_bytes || !problem.factors_lie_right() || (algorithm.alignment == 16 && !problem.strides_aligned())) {
         return CUBLAS_STATUS_INVALID_VALUE;
     }
     const auto required = [&](const Layout* layout) {
@@ -519,9 +571,11 @@ cublasStatus_t cublasLtMatmul(void* handle, void* desc, const void* alpha, const
     p.n = problem.n;
     p.k = problem.k;
     p.a = {const_cast<void*>(a_at), type_of(*problem.a), problem.a->stride,
-        problem.desc->transposed_a == operation_transpose};
+        problem.desc->transposed_a == operation_transpose, Problem::scaling(problem.desc->scale_modes[0]),
+        static_cast<const float*>(problem.desc->scales[0])};
     p.b = {const_cast<void*>(b_at), type_of(*problem.b), problem.b->stride,
-        problem.desc->transposed_b == operation_transpose};
+        problem.desc->transposed_b == operation_transpose, Problem::scaling(problem.desc->scale_modes[1]),
+        static_cast<const float*>(problem.desc->scales[1])};
     p.c = {const_cast<void*>(c_at), type_of(*problem.c), problem.c->stride, false};
     p.d = {d_at, type_of(*problem.d), problem.d->stride, false};
     std::memcpy(&p.alpha, alpha, sizeof p.alpha);
@@ -538,6 +592,13 @@ cublasStatus_t cublasLtMatmul(void* handle, void* desc, const void* alpha, const
     if (has_bias) {
         job->ranges.push_back({"cublasLtMatmul: bias", p.bias,
             static_cast<std::size_t>(p.m) * product::bytes_of(type_of(*problem.d))});
+    }
+    for (const auto& [what, matrix, rows] : {std::tuple{"cublasLtMatmul: factors of A", p.a, p.m},
+                 std::tuple{"cublasLtMatmul: factors of B", p.b, p.n}}) {
+        if (matrix.type == Type::E4M3 && matrix.scales != nullptr) {
+            job->ranges.push_back({what, matrix.scales,
+                static_cast<std::size_t>(product::scales_of(matrix.scaling, rows, p.k)) * sizeof(float)});
+        }
     }
     return enqueue(stream, "cublasLtMatmul", job);
 }

@@ -21,6 +21,7 @@ namespace product {
 
 constexpr int data_type_f32 = 0;
 constexpr int data_type_bf16 = 14;
+constexpr int data_type_e4m3 = 28;
 constexpr int compute_f32 = 68;
 constexpr int compute_f32_pedantic = 69;
 constexpr int operation_transpose = 1;
@@ -35,7 +36,7 @@ inline bool types_go_together(int a, int b, int c, int d) {
 }
 
 inline Type type_of(int type) {
-    return type == data_type_f32 ? Type::F32 : Type::BF16;
+    return type == data_type_f32 ? Type::F32 : type == data_type_bf16 ? Type::BF16 : Type::E4M3;
 }
 
 /** Bytes from the first to the last element of `cols` columns. */

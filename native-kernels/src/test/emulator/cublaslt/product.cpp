@@ -1,6 +1,7 @@
 #include "product.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -21,9 +22,23 @@ constexpr int64_t tile_cols = 6;
 /** Below this a second thread costs more than it brings. */
 constexpr double threaded_work = 4e6;
 
+float value_of_e4m3(uint8_t code) {
+    const int exponent = code >> 3 & 15;
+    const int mantissa = code & 7;
+    float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                    : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+    if ((code & 0x7f) == 0x7f) {
+        magnitude = NAN;
+    }
+    return code & 0x80 ? -magnitude : magnitude;
+}
+
 float load(const void* at, Type type, int64_t index) {
     if (type == Type::F32) {
         return static_cast<const float*>(at)[index];
+    }
+    if (type == Type::E4M3) {
+        return value_of_e4m3(static_cast<const uint8_t*>(at)[index]);
     }
     const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(at)[index]) << 16;
     float value;
@@ -41,6 +56,25 @@ void store(void* at, Type type, int64_t index, float value) {
     const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
     static_cast<uint16_t*>(at)[index] =
             static_cast<uint16_t>(nan ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+int64_t blocks(int64_t elements) {
+    return (elements + 127) / 128;
+}
+
+/** Steps from one row of blocks to the next. */
+int64_t block_stride(int64_t depth) {
+    return (blocks(depth) + 3) / 4 * 4;
+}
+
+float scale_at(const Matrix& matrix, int64_t rows, int64_t depth, int64_t row, int64_t l) {
+    switch (matrix.scaling) {
+        case Scaling::ALL: return matrix.scales == nullptr ? 1.f : matrix.scales[0];
+        case Scaling::ROW: return matrix.scales[row];
+        case Scaling::PIECE: return matrix.scales[l / 128 * rows + row];
+        case Scaling::BLOCK: return matrix.scales[row / 128 * block_stride(depth) + l / 128];
+    }
+    return NAN;
 }
 
 /** Strips of `width` rows of a matrix [rows, depth], depth after depth, padded with zeros. */
@@ -63,6 +97,16 @@ std::vector<float> pack(const Matrix& matrix, bool transposed, int64_t rows, int
             for (int64_t l = 0; l < depth; l++) {
                 for (int64_t i = 0; i < count; i++) {
                     to[l * width + i] = load(matrix.at, matrix.type, (from + i) * row_step + l * depth_step);
+                }
+            }
+        }
+    }
+    if (matrix.type == Type::E4M3) {
+        for (int64_t strip = 0; strip < strips; strip++) {
+            float* const to = packed.data() + strip * depth * width;
+            for (int64_t l = 0; l < depth; l++) {
+                for (int64_t i = 0; i < std::min(width, rows - strip * width); i++) {
+                    to[l * width + i] *= scale_at(matrix, rows, depth, strip * width + i, l);
                 }
             }
         }
@@ -122,7 +166,17 @@ void multiply_columns(const Product& p, const float* a, const float* b, int64_t 
 }  // namespace
 
 std::size_t bytes_of(Type type) {
-    return type == Type::F32 ? 4 : 2;
+    return type == Type::F32 ? 4 : type == Type::BF16 ? 2 : 1;
+}
+
+int64_t scales_of(Scaling scaling, int64_t rows, int64_t depth) {
+    switch (scaling) {
+        case Scaling::ALL: return 1;
+        case Scaling::ROW: return rows;
+        case Scaling::PIECE: return rows * blocks(depth);
+        case Scaling::BLOCK: return blocks(rows) * block_stride(depth);
+    }
+    return 0;
 }
 
 void multiply(const Product& p) {

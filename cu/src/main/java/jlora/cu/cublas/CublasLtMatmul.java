@@ -28,6 +28,9 @@ public final class CublasLtMatmul implements MatmulApi {
     /** What NVIDIA recommends for Hopper and Blackwell; smaller GPUs need less. */
     public static final long WORKSPACE_BYTES = 32L << 20;
 
+    /** The first that knows {@linkplain MatmulShape#finelyScaled fine scaling}: 12.9. */
+    private static final long FINE_SCALING = 120900;
+
     private static final long RESULT_BYTES = CublasLtSys.HEURISTIC_RESULT.byteSize();
     private static final long ALGO_BYTES = CublasLtSys.ALGO.byteSize();
     private static final long WORKSPACE_SIZE = offset("workspaceSize");
@@ -64,6 +67,9 @@ public final class CublasLtMatmul implements MatmulApi {
 
     @Override
     public List<MatmulAlgorithm> algorithms(MatmulShape shape, int most) {
+        if (!known(shape)) {
+            return List.of();
+        }
         Descriptors descriptors = descriptors(shape);
         try (Arena results = Arena.ofConfined();
                 MatmulPreference preference =
@@ -105,7 +111,7 @@ public final class CublasLtMatmul implements MatmulApi {
     @Override
     public Optional<PreparedMatmul> prepare(MatmulShape shape, MatmulAlgorithm algorithm) {
         Optional<MemorySegment> algo = words(algorithm);
-        if (algo.isEmpty()) {
+        if (algo.isEmpty() || !known(shape)) {
             return Optional.empty();
         }
         Descriptors descriptors = descriptors(shape);
@@ -172,6 +178,11 @@ public final class CublasLtMatmul implements MatmulApi {
                                 workspace.bytes(),
                                 stream.handle()),
                 shape::toString);
+    }
+
+    /** An older library refuses the attributes themselves. */
+    private boolean known(MatmulShape shape) {
+        return !shape.finelyScaled() || lt.version() >= FINE_SCALING;
     }
 
     private Descriptors descriptors(MatmulShape shape) {

@@ -4,7 +4,8 @@ package jlora.cu.cublas;
  * What one run of a product works on: device addresses, and factors.
  *
  * @param bias 0 where the shape has none
- * @param scaleA device address of the f32 factor of an FP8 matrix A, 0 for one
+ * @param scaleA device address of the f32 factors of an FP8 matrix A, as many as its {@link
+ *     MatrixScaling} says; 0 for a scalar of one
  * @param scaleB likewise of B
  */
 public record MatmulArguments(

@@ -24,6 +24,16 @@ final class MatmulDescriptor extends LtObject {
         try {
             descriptor.set(CublasLtConstants.CUBLASLT_MATMUL_DESC_TRANSA, operation(shape.a()));
             descriptor.set(CublasLtConstants.CUBLASLT_MATMUL_DESC_TRANSB, operation(shape.b()));
+            if (shape.finelyScaled()) {
+                descriptor.set(
+                        CublasLtConstants.CUBLASLT_MATMUL_DESC_A_SCALE_MODE,
+                        shape.a().scaling().code());
+                descriptor.set(
+                        CublasLtConstants.CUBLASLT_MATMUL_DESC_B_SCALE_MODE,
+                        shape.b().scaling().code());
+                // Heuristics may ask whether there are factors; these are not read.
+                descriptor.scales(MatmulShape.ALIGNMENT, MatmulShape.ALIGNMENT);
+            }
             if (shape.bias()) {
                 boolean fp8 = shape.a().type().isFp8() || shape.d().type().isFp8();
                 descriptor.set(

@@ -23,11 +23,19 @@ public record MatmulShape(
      * @param leadingDimension elements from one stored column to the next
      * @param alignment bytes, a power of two up to {@link #ALIGNMENT}, that its address is a
      *     multiple of; D's is the bias's too
+     * @param scaling of an FP8 matrix A or B
      */
     public record Matrix(
-            MatrixType type, boolean transposed, long leadingDimension, int alignment) {
+            MatrixType type,
+            boolean transposed,
+            long leadingDimension,
+            int alignment,
+            MatrixScaling scaling) {
         public Matrix {
             Objects.requireNonNull(type);
+            if (scaling != MatrixScaling.SCALAR && !type.isFp8()) {
+                throw new IllegalArgumentException(type + " scaled by " + scaling);
+            }
             if (leadingDimension < 1
                     || alignment < 1
                     || alignment > ALIGNMENT
@@ -35,6 +43,11 @@ public record MatmulShape(
                 throw new IllegalArgumentException(
                         "leading dimension " + leadingDimension + ", alignment " + alignment);
             }
+        }
+
+        /** A matrix without factors, or with one for all. */
+        public Matrix(MatrixType type, boolean transposed, long leadingDimension, int alignment) {
+            this(type, transposed, leadingDimension, alignment, MatrixScaling.SCALAR);
         }
 
         private boolean aligned() {
@@ -47,6 +60,7 @@ public record MatmulShape(
                     + (transposed ? "t" : "")
                     + "/"
                     + leadingDimension
+                    + scaling.label()
                     + (alignment == ALIGNMENT ? "" : "@" + alignment);
         }
     }
@@ -66,6 +80,11 @@ public record MatmulShape(
     /** True when every column of every matrix starts at a multiple of {@link #ALIGNMENT} bytes. */
     public boolean aligned() {
         return a.aligned() && b.aligned() && d.aligned();
+    }
+
+    /** True when factors are not one for a whole matrix: only FP8 matrices have such. */
+    public boolean finelyScaled() {
+        return a.scaling != MatrixScaling.SCALAR || b.scaling != MatrixScaling.SCALAR;
     }
 
     /** Multiplications and additions. */

@@ -38,6 +38,14 @@ public final class CublasLtConstants {
     public static final int CUBLASLT_MATMUL_DESC_D_SCALE_POINTER = 20;
     public static final int CUBLASLT_MATMUL_DESC_FAST_ACCUM = 25;
     public static final int CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26;
+    public static final int CUBLASLT_MATMUL_DESC_A_SCALE_MODE = 31;
+    public static final int CUBLASLT_MATMUL_DESC_B_SCALE_MODE = 32;
+
+    // cublasLtMatmulMatrixScale_t: the last three since 12.9
+    public static final int CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F = 0;
+    public static final int CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F = 3;
+    public static final int CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F = 4;
+    public static final int CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F = 5;
 
     // cublasLtEpilogue_t
     public static final int CUBLASLT_EPILOGUE_DEFAULT = 1;

@@ -30,6 +30,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.function.BiConsumer;
 
@@ -233,6 +234,78 @@ class MatmulContractTest {
                 });
     }
 
+    /** Every pair of scalings that goes together, and both types of results. */
+    @Test
+    void fp8MatricesAreScaledAsDocumented() {
+        MatrixScaling[][] pairs = {
+            {MatrixScaling.OUTER_VECTOR, MatrixScaling.OUTER_VECTOR},
+            {MatrixScaling.BLOCK_128, MatrixScaling.VECTOR_128},
+            {MatrixScaling.VECTOR_128, MatrixScaling.BLOCK_128},
+            {MatrixScaling.VECTOR_128, MatrixScaling.VECTOR_128},
+            {MatrixScaling.SCALAR, MatrixScaling.SCALAR},
+        };
+        with(
+                Provider.CUBLAS_LT,
+                (context, products) -> {
+                    for (MatrixScaling[] pair : pairs) {
+                        for (MatrixType out : List.of(MatrixType.BF16, MatrixType.F32)) {
+                            for (Mode mode : List.of(Mode.OVERWRITE, Mode.ADD)) {
+                                assertRight(
+                                        context,
+                                        products,
+                                        fp8(
+                                                144, 132, 272, true, false, pair[0], pair[1], out,
+                                                mode));
+                            }
+                        }
+                    }
+                });
+    }
+
+    @Test
+    void fp8ProductsThatHopperHasNotAreNone() {
+        MatrixScaling rows = MatrixScaling.OUTER_VECTOR;
+        MatrixScaling pieces = MatrixScaling.VECTOR_128;
+        MatrixScaling blocks = MatrixScaling.BLOCK_128;
+        MatrixType bf16 = MatrixType.BF16;
+        with(
+                Provider.CUBLAS_LT,
+                (context, products) -> {
+                    for (MatmulShape shape :
+                            List.of(
+                                    fp8(16, 16, 16, true, false, blocks, blocks, bf16, Mode.ADD),
+                                    fp8(16, 16, 16, true, false, blocks, rows, bf16, Mode.ADD),
+                                    fp8(16, 16, 16, false, false, rows, rows, bf16, Mode.ADD),
+                                    fp8(16, 16, 16, true, true, rows, rows, bf16, Mode.ADD),
+                                    fp8(16, 16, 8, true, false, rows, rows, bf16, Mode.ADD),
+                                    fp8(16, 5, 16, true, false, blocks, pieces, bf16, Mode.ADD))) {
+                        assertEquals(List.of(), products.algorithms(shape, 8), shape::toString);
+                    }
+                });
+    }
+
+    private static MatmulShape fp8(
+            int m,
+            int n,
+            int k,
+            boolean ta,
+            boolean tb,
+            MatrixScaling ofA,
+            MatrixScaling ofB,
+            MatrixType out,
+            Mode mode) {
+        int pad = 16;
+        return new MatmulShape(
+                m,
+                n,
+                k,
+                new Matrix(MatrixType.E4M3, ta, (ta ? k : m) + pad, 16, ofA),
+                new Matrix(MatrixType.E4M3, tb, (tb ? n : k) + pad, 16, ofB),
+                new Matrix(out, false, m + pad, 16),
+                mode == Mode.ADD,
+                mode == Mode.BIAS);
+    }
+
     @Test
     void jcublasRefusesFp8() {
         with(
@@ -300,6 +373,8 @@ class MatmulContractTest {
         final DeviceBuffer onB;
         final DeviceBuffer onD;
         final DeviceBuffer onBias;
+        final Factors factorsOfA;
+        final Factors factorsOfB;
 
         Operands(CudaContext context, MatmulShape shape) {
             this.shape = shape;
@@ -313,13 +388,19 @@ class MatmulContractTest {
             onB = upload("B", shape.b().type(), b);
             onD = upload("D", shape.d().type(), d);
             onBias = upload("bias", shape.d().type(), bias);
+            factorsOfA = new Factors(this, shape.a(), (int) shape.m(), (int) shape.k());
+            factorsOfB = new Factors(this, shape.b(), (int) shape.n(), (int) shape.k());
         }
 
-        /** Which bf16 holds too. */
+        /** Which bf16 holds too; FP8 matrices hold small integers. */
         private static float[] numbers(int seed, Matrix matrix, long columns) {
             Random random = new Random(seed);
             float[] values = new float[(int) (matrix.leadingDimension() * columns)];
             for (int i = 0; i < values.length; i++) {
+                if (matrix.type() == MatrixType.E4M3) {
+                    values[i] = random.nextInt(17) - 8;
+                    continue;
+                }
                 int bits = Float.floatToRawIntBits((float) random.nextGaussian());
                 values[i] = Float.intBitsToFloat(bits & 0xffff0000);
             }
@@ -337,6 +418,8 @@ class MatmulContractTest {
                 for (int i = 0; i < values.length; i++) {
                     if (type == MatrixType.F32) {
                         host.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, values[i]);
+                    } else if (type == MatrixType.E4M3) {
+                        host.segment().set(ValueLayout.JAVA_BYTE, i, e4m3((int) values[i]));
                     } else {
                         short bits = (short) (Float.floatToRawIntBits(values[i]) >>> 16);
                         host.segment().setAtIndex(ValueLayout.JAVA_SHORT, i, bits);
@@ -345,6 +428,17 @@ class MatmulContractTest {
                 stream.copyToDevice(buffer.address(), host.segment().address(), buffer.bytes());
                 stream.synchronize();
             }
+        }
+
+        /** The code of an integer up to 8. */
+        private static byte e4m3(int value) {
+            int magnitude = Math.abs(value);
+            if (magnitude == 0) {
+                return 0;
+            }
+            int exponent = 31 - Integer.numberOfLeadingZeros(magnitude);
+            int mantissa = (magnitude << 3 >> exponent) - 8;
+            return (byte) ((value < 0 ? 0x80 : 0) | exponent + 7 << 3 | mantissa);
         }
 
         void fillD() {
@@ -357,7 +451,9 @@ class MatmulContractTest {
                     onB.address(),
                     onD.address(),
                     ALPHA,
-                    shape.bias() ? onBias.address() : 0);
+                    shape.bias() ? onBias.address() : 0,
+                    factorsOfA.address(),
+                    factorsOfB.address());
         }
 
         /** D after the product ran so often, and pads as they were. */
@@ -380,8 +476,10 @@ class MatmulContractTest {
                         continue;
                     }
                     double expected = expected(row, i / stride, times);
-                    // f32 sums of terms near one; bf16 rounds the result to 8 bits.
-                    double tolerance = f32 ? 2e-5 * times : 0.004 * Math.abs(expected) + 1e-5;
+                    // f32 sums of terms near one; bf16 rounds the result to 8 bits. FP8 terms reach
+                    // hundreds.
+                    double least = shape.a().type() == MatrixType.E4M3 ? 2e-3 : 2e-5;
+                    double tolerance = f32 ? least * times : 0.004 * Math.abs(expected) + least;
                     assertEquals(
                             expected, got, tolerance, shape + " at " + row + ", " + i / stride);
                 }
@@ -391,7 +489,11 @@ class MatmulContractTest {
         private double expected(int row, int column, int times) {
             double sum = 0;
             for (int l = 0; l < shape.k(); l++) {
-                sum += (double) at(a, shape.a(), row, l) * at(b, shape.b(), l, column);
+                sum +=
+                        (double) at(a, shape.a(), row, l)
+                                * at(b, shape.b(), l, column)
+                                * factorsOfA.at(row, l)
+                                * factorsOfB.at(column, l);
             }
             return ALPHA * sum * (shape.accumulate() ? times : 1)
                     + (shape.accumulate() ? at(d, shape.d(), row, column) : 0)
@@ -406,7 +508,64 @@ class MatmulContractTest {
         @Override
         public void close() {
             List.of(onA, onB, onD, onBias).forEach(DeviceBuffer::close);
+            factorsOfA.close();
+            factorsOfB.close();
             stream.close();
+        }
+    }
+
+    /** The factors of one FP8 matrix, laid out as the documentation of cuBLASLt says. */
+    private static final class Factors implements AutoCloseable {
+        private final MatrixScaling scaling;
+        private final int rows;
+        private final int blocks;
+        private final float[] values;
+        private final Optional<DeviceBuffer> buffer;
+
+        /**
+         * @param rows those that factors may differ in: m or n
+         */
+        Factors(Operands operands, Matrix matrix, int rows, int depth) {
+            this.scaling = matrix.scaling();
+            this.rows = rows;
+            this.blocks = Math.ceilDiv(depth, 128);
+            int count =
+                    switch (scaling) {
+                        case SCALAR -> 0;
+                        case OUTER_VECTOR -> rows;
+                        case VECTOR_128 -> blocks * rows;
+                        case BLOCK_128 -> Math.ceilDiv(rows, 128) * stride();
+                    };
+            values = new float[count];
+            for (int i = 0; i < count; i++) {
+                values[i] = 0.25f + (i * 7 % 16) / 16f;
+            }
+            buffer =
+                    count == 0
+                            ? Optional.empty()
+                            : Optional.of(operands.upload("factors", MatrixType.F32, values));
+        }
+
+        private int stride() {
+            return Math.ceilDiv(blocks, 4) * 4;
+        }
+
+        long address() {
+            return buffer.map(DeviceBuffer::address).orElse(0L);
+        }
+
+        double at(int row, int l) {
+            return switch (scaling) {
+                case SCALAR -> 1;
+                case OUTER_VECTOR -> values[row];
+                case VECTOR_128 -> values[l / 128 * rows + row];
+                case BLOCK_128 -> values[row / 128 * stride() + l / 128];
+            };
+        }
+
+        @Override
+        public void close() {
+            buffer.ifPresent(DeviceBuffer::close);
         }
     }
 }

@@ -44,7 +44,9 @@ class CublasLtLibraryTest {
                         CublasLtConstants.CUBLASLT_MATMUL_DESC_TRANSA,
                         CublasLtConstants.CUBLASLT_MATMUL_DESC_TRANSB,
                         CublasLtConstants.CUBLASLT_MATMUL_DESC_EPILOGUE,
-                        CublasLtConstants.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE
+                        CublasLtConstants.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
+                        CublasLtConstants.CUBLASLT_MATMUL_DESC_A_SCALE_MODE,
+                        CublasLtConstants.CUBLASLT_MATMUL_DESC_B_SCALE_MODE
                     }) {
                 ok(lt.cublasLtMatmulDescSetAttribute(handle[0], attribute, word));
             }

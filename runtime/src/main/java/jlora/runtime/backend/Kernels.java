@@ -5,6 +5,7 @@ import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
 import jlora.runtime.kernel.EmbeddingKernel;
 import jlora.runtime.kernel.FourBitKernel;
+import jlora.runtime.kernel.Fp8Kernel;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
@@ -39,4 +40,5 @@ public record Kernels(
         PublishKernel publish,
         RandomFillKernel randomFill,
         MergeKernel merge,
-        FourBitKernel fourBit) {}
+        FourBitKernel fourBit,
+        Fp8Kernel fp8) {}

@@ -1,5 +1,6 @@
 package jlora.runtime.op;
 
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.kernel.LowRankBorder.Block;
 import jlora.runtime.kernel.LowRankBorder.Target;
@@ -31,9 +32,9 @@ public final class Linear {
     private final Trace trace;
     private final String name;
     private final Tensor x;
-    private final Tensor weight;
+    private final LinearProduct product;
     private final Optional<Tensor> bias;
-    private final Optional<Border> border;
+    private final long rank;
     private final Optional<Tensor> adapterOfRow;
     private final Tensor rng;
     private final Optional<LowRankBorder> low;
@@ -43,22 +44,21 @@ public final class Linear {
             Trace trace,
             String name,
             Tensor x,
-            Tensor weight,
+            LinearProduct product,
             Optional<Tensor> bias,
-            Optional<Border> border,
+            Optional<LowRankBorder> border,
             Optional<Tensor> adapterOfRow,
             Tensor rng) {
+        bias.ifPresent(b -> Check.shape("linear " + name, b, 1, product.out()));
         this.trace = trace;
         this.name = name;
         this.x = x;
-        this.weight = weight;
+        this.product = product;
         this.bias = bias;
-        this.border = border;
+        this.rank = border.map(LowRankBorder::rank).orElse(0L);
         this.adapterOfRow = adapterOfRow;
         this.rng = rng;
-        this.low =
-                border.map(Border::lowRank)
-                        .map(all -> trace.training() ? all : all.withoutDropout());
+        this.low = border.map(all -> trace.training() ? all : all.withoutDropout());
         this.dropout = low.isPresent() && low.get().drops();
     }
 
@@ -82,8 +82,51 @@ public final class Linear {
             Tensor rng) {
         Check.cols("linear " + name, weight, x.cols());
         Check.sameType("linear " + name, x, weight);
-        bias.ifPresent(b -> Check.shape("linear " + name, b, 1, weight.rows()));
-        return new Linear(trace, name, x, weight, bias, border, adapterOfRow, rng).record();
+        return new Linear(
+                        trace,
+                        name,
+                        x,
+                        new BorderedProduct(weight, border),
+                        bias,
+                        border.map(Border::lowRank),
+                        adapterOfRow,
+                        rng)
+                .record();
+    }
+
+    /**
+     * The same with a frozen weight in FP8; adapters stay of the activations' type, and so do their
+     * gradients.
+     *
+     * @param weight [N,K]
+     * @param transposed [K,N], as {@link jlora.runtime.kernel.Fp8Kernel#transpose} makes it of the
+     *     weight; may be empty where no gradient of x is wanted
+     * @param border A [R,K] and s·B [N,R]
+     */
+    public static Tensor apply(
+            Trace trace,
+            String name,
+            Tensor x,
+            Fp8Matrix weight,
+            Optional<Fp8Matrix> transposed,
+            Optional<Tensor> bias,
+            Optional<LowRankBorder> border,
+            Optional<Tensor> adapterOfRow,
+            Tensor rng) {
+        Check.cols("linear " + name, weight.codes(), x.cols());
+        transposed.ifPresent(
+                t -> Check.shape("linear " + name, t.codes(), weight.cols(), weight.rows()));
+        border.ifPresent(all -> Check.sameType("linear " + name, x, all.a()));
+        return new Linear(
+                        trace,
+                        name,
+                        x,
+                        new Fp8Product(name, weight, transposed, border),
+                        bias,
+                        border,
+                        adapterOfRow,
+                        rng)
+                .record();
     }
 
     /** A plain product x·weightᵀ [T,N] of f32 results, such as logits; not differentiable. */
@@ -101,24 +144,14 @@ public final class Linear {
     }
 
     private Tensor record() {
-        long rank = border.map(Border::rank).orElse(0L);
-        Tensor y = trace.activation(name, x.dtype(), x.rows(), weight.rows(), 0, rank);
+        Tensor y = trace.activation(name, x.dtype(), x.rows(), product.out(), 0, rank);
         low.ifPresent(this::recordLowRank);
-        Tensor input = border.isPresent() ? x.columns(0, x.cols() + rank) : x;
-        Tensor matrix = border.map(Border::weightAndB).orElse(weight);
-        List<Tensor> reads = new ArrayList<>(List.of(input, matrix));
-        bias.ifPresent(reads::add);
-        trace.step(
-                Step.of(
-                                "linear",
-                                reads,
-                                List.of(y),
-                                k -> k.linear().forward(y, input, matrix, bias))
-                        .flops(product(matrix.rows(), matrix.cols())));
+        product.forward(trace, y, x, bias);
 
-        List<Tensor> inputs = new ArrayList<>(List.of(x, weight));
+        List<Tensor> inputs = new ArrayList<>(List.of(x));
+        product.trainable().ifPresent(inputs::add);
         bias.ifPresent(inputs::add);
-        border.ifPresent(
+        low.ifPresent(
                 all -> all.blocks().forEach(block -> inputs.addAll(List.of(block.a(), block.b()))));
         trace.backward(inputs, List.of(y), g -> backward(g, g.of(y)));
         return y;
@@ -147,7 +180,7 @@ public final class Linear {
 
     private void backward(Gradients g, Tensor dy) {
         low.ifPresent(all -> lowRankBackward(g, all, dy));
-        g.parameter(weight).ifPresent(d -> weightBackward(g, d, dy));
+        product.trainable().flatMap(g::parameter).ifPresent(d -> weightBackward(g, d, dy));
         bias.flatMap(g::parameter)
                 .ifPresent(
                         d ->
@@ -169,7 +202,7 @@ public final class Linear {
                                 List.of(dy, x),
                                 List.of(into.tensor()),
                                 k -> k.linear().backwardWeight(into, dy, x, 1))
-                        .flops(product(weight.rows(), weight.cols())));
+                        .flops(product(dy.cols(), x.cols())));
     }
 
     private void lowRankBackward(Gradients g, LowRankBorder all, Tensor dy) {
@@ -215,20 +248,7 @@ public final class Linear {
 
     private void inputBackward(Gradients g, Tensor dy) {
         Grad dx = g.into(x);
-        boolean oneProduct = border.isPresent() && !dropout;
-        Tensor gradient = oneProduct ? dy.columns(0, dy.cols() + border.get().rank()) : dy;
-        Tensor matrix = oneProduct ? border.get().weightAndA() : weight;
-        List<Tensor> reads = new ArrayList<>(List.of(gradient, matrix));
-        if (dx.accumulate()) {
-            reads.add(dx.tensor());
-        }
-        g.step(
-                Step.of(
-                                "linear.backward_input",
-                                reads,
-                                List.of(dx.tensor()),
-                                k -> k.linear().backwardInput(dx, gradient, matrix))
-                        .flops(product(matrix.rows(), matrix.cols())));
+        product.backwardInput(g, dx, dy, !dropout);
         if (dropout) {
             maskedInputBackward(g, dx.tensor(), low.get(), dy);
         }

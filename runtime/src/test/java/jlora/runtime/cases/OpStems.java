@@ -6,6 +6,7 @@ import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.CachedAttentionKernel;
 import jlora.runtime.kernel.EmbeddingKernel;
 import jlora.runtime.kernel.FourBitKernel;
+import jlora.runtime.kernel.Fp8Kernel;
 import jlora.runtime.kernel.GeluKernel;
 import jlora.runtime.kernel.GradNormKernel;
 import jlora.runtime.kernel.LayerNormKernel;
@@ -67,6 +68,8 @@ public final class OpStems {
             new OpStem<>("merge", Kernels::merge, MergeCase::all, MergeCase::speed);
     public static final OpStem<FourBitKernel> FOUR_BIT =
             new OpStem<>("four_bit", Kernels::fourBit, FourBitCase::all, FourBitCase::speed);
+    public static final OpStem<Fp8Kernel> FP8 =
+            new OpStem<>("fp8", Kernels::fp8, Fp8Case::all, Fp8Case::speed);
 
     public static final List<OpStem<?>> ALL =
             List.of(
@@ -86,7 +89,8 @@ public final class OpStems {
                     PUBLISH,
                     RANDOM_FILL,
                     MERGE,
-                    FOUR_BIT);
+                    FOUR_BIT,
+                    FP8);
 
     private OpStems() {}
 }

@@ -55,6 +55,10 @@ public record Tolerance(double relative, double absolute, boolean undefined, Str
         return new Tolerance(relative, absolute + more, undefined, reason + "; " + why);
     }
 
+    public Tolerance plusRelative(double more, String why) {
+        return new Tolerance(relative + more, absolute, undefined, reason + "; " + why);
+    }
+
     public Tolerance times(double factor, String why) {
         return new Tolerance(relative * factor, absolute * factor, undefined, reason + "; " + why);
     }

@@ -44,7 +44,8 @@ public final class CpuBackend extends HostBackend {
                         new CpuPublish(pool),
                         new CpuRandomFill(pool),
                         new CpuMerge(pool),
-                        new CpuFourBit(pool));
+                        new CpuFourBit(pool),
+                        new CpuFp8(pool, products));
     }
 
     @Override

@@ -38,7 +38,10 @@ public final class CudaBackend implements Backend {
 
     /** What a backend holds for itself whoever computes attention. */
     private static final long HELD_BYTES =
-            CudaKernels.SCRATCH_BYTES + DeviceTables.CHUNK_BYTES + CudaProducts.DEVICE_BYTES;
+            CudaKernels.SCRATCH_BYTES
+                    + DeviceTables.CHUNK_BYTES
+                    + CudaProducts.DEVICE_BYTES
+                    + CudaFp8.DEVICE_BYTES;
 
     /** What a backend holds for itself at most, on any device. */
     public static final long RESERVED_BYTES = HELD_BYTES + CudnnAttention.WORKSPACE_BYTES;
@@ -112,7 +115,8 @@ public final class CudaBackend implements Backend {
                             new CudaPublish(launches),
                             new CudaRandomFill(launches),
                             new CudaMerge(launches),
-                            new CudaFourBit(launches));
+                            new CudaFourBit(launches),
+                            owned.own(new CudaFp8(launches, products)));
             this.aside = owned.own(new CudaAside(context, launches));
             // Closed first: nothing that is still running may use what goes next.
             owned.own((AutoCloseable) stream::synchronize);

@@ -87,18 +87,36 @@ final class CudaProducts implements AutoCloseable {
                         alpha,
                         bias.map(Tensor::address).orElse(0L));
         if (left.cols() > 0) {
-            MatmulShape shape = shape(out, left, right, bias, accumulate);
-            prepared = ways.get(shape);
-            if (prepared == null) {
-                prepared = choose(shape, arguments);
-                ways.put(shape, prepared);
-            }
+            prepared = library(shape(out, left, right, bias, accumulate), arguments);
         }
         if (prepared.isPresent()) {
             prepared.get().run(arguments, kernels.stream());
         } else {
             plain(out, left, right, bias, alpha, accumulate);
         }
+    }
+
+    /**
+     * A product by the library, its algorithm chosen when it is first asked for; empty where the
+     * library has none, which is an error for an aligned shape.
+     */
+    Optional<PreparedMatmul> library(MatmulShape shape, MatmulArguments arguments) {
+        Optional<PreparedMatmul> prepared = ways.get(shape);
+        if (prepared == null) {
+            prepared = choose(shape, arguments);
+            ways.put(shape, prepared);
+        }
+        return prepared;
+    }
+
+    /** Whether the library has an algorithm for a shape on this device. */
+    boolean offers(MatmulShape shape) {
+        return !library.algorithms(shape, 1).isEmpty();
+    }
+
+    /** The library and its version, in one word. */
+    String version() {
+        return library.version();
     }
 
     private Optional<PreparedMatmul> choose(MatmulShape shape, MatmulArguments arguments) {

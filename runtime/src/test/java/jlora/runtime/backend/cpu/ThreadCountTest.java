@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.kernel.Fp8Matrix;
+import jlora.runtime.kernel.Fp8Matrix.Scaling;
 import jlora.runtime.kernel.PackedSequences;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Grad;
@@ -28,7 +30,7 @@ final class ThreadCountTest {
     }
 
     private static final class Tensors implements AutoCloseable {
-        private final MemoryArena arena = MemoryArena.host("test", 1 << 22);
+        private final MemoryArena arena = MemoryArena.host("test", 1 << 23);
         private final Random random = new Random(11);
         private long next;
 
@@ -50,6 +52,11 @@ final class ThreadCountTest {
                 t.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, value);
             }
             return t;
+        }
+
+        Fp8Matrix fp8(int rows, int cols, Scaling scaling) {
+            return Fp8Matrix.allocate(
+                    rows, cols, scaling, (what, dtype, r, c) -> place(dtype, (int) r, (int) c));
         }
 
         Tensor ints(int... values) {
@@ -108,6 +115,22 @@ final class ThreadCountTest {
                                     rows,
                                     rows);
                     return table;
+                });
+    }
+
+    /** More than one tile each way, and more than one panel deep. */
+    @Test
+    void fp8Product() {
+        assertSameBits(
+                (pool, tensors) -> {
+                    CpuFp8 fp8 = new CpuFp8(pool, new VectorProducts());
+                    Fp8Matrix x = tensors.fp8(300, 1100, Scaling.PIECE);
+                    Fp8Matrix weight = tensors.fp8(200, 1100, Scaling.BLOCK);
+                    Tensor out = tensors.zeros(300, 200);
+                    fp8.quantize(x, tensors.normal(300, 1100), Optional.empty());
+                    fp8.quantize(weight, tensors.normal(200, 1100), Optional.empty());
+                    fp8.multiply(out, x, weight, true);
+                    return out;
                 });
     }
 

@@ -1,6 +1,7 @@
 package jlora.runtime.backend.cpu.reference;
 
 import jlora.runtime.tensor.DType;
+import jlora.runtime.tensor.E4m3;
 import jlora.runtime.tensor.Grad;
 import jlora.runtime.tensor.Tensor;
 
@@ -29,7 +30,7 @@ public final class Elements {
             case BF16 -> Float.intBitsToFloat(segment.get(SHORT, at) << 16);
             case I32 -> segment.get(INT, at);
             case U8 -> Byte.toUnsignedInt(segment.get(BYTE, at));
-            case F8_E4M3 -> throw notFloat(tensor);
+            case F8_E4M3 -> E4m3.value(segment.get(BYTE, at));
         };
     }
 
@@ -40,7 +41,8 @@ public final class Elements {
         switch (tensor.dtype()) {
             case F32 -> segment.set(FLOAT, at, (float) value);
             case BF16 -> segment.set(SHORT, at, bfloat16(value));
-            case I32, U8, F8_E4M3 -> throw notFloat(tensor);
+            case F8_E4M3 -> segment.set(BYTE, at, E4m3.nearest(value));
+            case I32, U8 -> throw notFloat(tensor);
         }
     }
 

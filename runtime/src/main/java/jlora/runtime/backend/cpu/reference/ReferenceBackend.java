@@ -26,7 +26,8 @@ public final class ReferenceBackend extends HostBackend {
                     new ReferencePublish(),
                     new ReferenceRandomFill(),
                     new ReferenceMerge(),
-                    new ReferenceFourBit());
+                    new ReferenceFourBit(),
+                    new ReferenceFp8());
 
     @Override
     public String describe() {
