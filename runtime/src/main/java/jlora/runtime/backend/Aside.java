@@ -1,6 +1,7 @@
 package jlora.runtime.backend;
 
 import jlora.runtime.kernel.FourBitMatrix;
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.List;
@@ -22,6 +23,9 @@ public interface Aside {
 
     /** Starts {@link jlora.runtime.kernel.FourBitKernel#dequantize}. */
     void startDequantize(Tensor to, List<FourBitMatrix> from);
+
+    /** Starts {@link jlora.runtime.kernel.Fp8Kernel#transpose}. */
+    void startTranspose(Fp8Matrix to, Fp8Matrix from);
 
     /** Work that follows sees all that was started into the storage of this tensor. */
     void await(Tensor to);

@@ -7,6 +7,7 @@ import jlora.runtime.model.Model;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.weight.CheckpointTensor;
 import jlora.runtime.weight.HeldCodes;
+import jlora.runtime.weight.HeldFp8;
 import jlora.runtime.weight.HeldRows;
 import jlora.runtime.weight.WeightFill;
 
@@ -115,7 +116,7 @@ public final class ModelLoader {
             HostRows.Writer writer = writer(tensor, entry, poll);
             switch (tensor.held()) {
                 case HeldRows held -> plain.add(new HostRows(held.here(), writer));
-                case HeldCodes held ->
+                case HeldCodes _, HeldFp8 _ ->
                         WeightFill.fill(backend, tensor, exact(entry), rows(backend, writer));
             }
         }

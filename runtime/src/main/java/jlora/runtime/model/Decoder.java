@@ -136,7 +136,7 @@ public final class Decoder implements AutoCloseable {
     /** True when the model has adapters that this decoder must leave out. */
     private boolean otherAdapters() {
         return model.linears().stream()
-                .flatMap(linear -> linear.weight().border().stream())
+                .flatMap(linear -> linear.weight().lowRank().stream())
                 .flatMap(border -> border.blocks().stream())
                 .anyMatch(block -> block.adapter() != adapter);
     }

@@ -5,6 +5,7 @@ import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.BorderedWeight;
 import jlora.runtime.weight.CheckpointTensor.Init;
+import jlora.runtime.weight.Fp8Stored;
 import jlora.runtime.weight.Held;
 import jlora.runtime.weight.HeldRows;
 import jlora.runtime.weight.ModelWeights;
@@ -140,15 +141,23 @@ public final class Linear {
     /** y [T,N] of x [T,K]. */
     public Tensor apply(Trace trace, Tensor x, StepInputs inputs) {
         weight.expandIn(trace);
+        Optional<Tensor> rows =
+                inputs.mixed() ? Optional.of(inputs.adapterOfRow()) : Optional.empty();
+        if (weight.fp8().isPresent()) {
+            Fp8Stored stored = weight.fp8().get();
+            return jlora.runtime.op.Linear.apply(
+                    trace,
+                    name,
+                    x,
+                    stored.matrix(),
+                    trace.training() ? Optional.of(stored.transposed()) : Optional.empty(),
+                    bias,
+                    bordersIgnored ? Optional.empty() : weight.lowRank(),
+                    rows,
+                    inputs.rng());
+        }
         Optional<Border> border = bordersIgnored ? Optional.empty() : weight.border();
         return jlora.runtime.op.Linear.apply(
-                trace,
-                name,
-                x,
-                weight.weight(),
-                bias,
-                border,
-                inputs.mixed() ? Optional.of(inputs.adapterOfRow()) : Optional.empty(),
-                inputs.rng());
+                trace, name, x, weight.weight(), bias, border, rows, inputs.rng());
     }
 }

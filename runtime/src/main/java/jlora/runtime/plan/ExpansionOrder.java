@@ -34,6 +34,7 @@ final class ExpansionOrder {
 
     private final List<TracedStep> steps;
     private final List<TracedExpansion> expansions;
+    private final int backwardStart;
     private final Map<TracedStep.Phase, Map<Storage, Use>> uses =
             new EnumMap<>(TracedStep.Phase.class);
     private final List<List<TracedStep>> starts = new ArrayList<>();
@@ -54,11 +55,12 @@ final class ExpansionOrder {
     ExpansionOrder(List<TracedStep> steps, int backwardStart, List<TracedExpansion> expansions) {
         this.steps = List.copyOf(steps);
         this.expansions = expansions;
+        this.backwardStart = backwardStart;
         for (int i = 0; i <= steps.size(); i++) {
             starts.add(new ArrayList<>());
             finishes.add(new ArrayList<>());
         }
-        findUses(backwardStart);
+        findUses();
         place();
         for (int i = 0; i <= steps.size(); i++) {
             starts.get(i).forEach(this::append);
@@ -102,7 +104,7 @@ final class ExpansionOrder {
         return lifetimes;
     }
 
-    private void findUses(int backwardStart) {
+    private void findUses() {
         for (TracedStep.Phase phase : TracedStep.Phase.values()) {
             uses.put(phase, new HashMap<>());
         }
@@ -185,7 +187,7 @@ final class ExpansionOrder {
                                         e ->
                                                 uses.get(TracedStep.Phase.FORWARD)
                                                         .get(e.expansion().into()))
-                                .mapToInt(use -> use == null ? 0 : use.last + 1)
+                                .mapToInt(use -> use == null ? backwardStart : use.last + 1)
                                 .max()
                                 .orElse(0);
         int start = Math.min(whole.first, Math.max(previous, free));

@@ -1,6 +1,8 @@
 package jlora.runtime.weight;
 
 import jlora.runtime.JloraException;
+import jlora.runtime.backend.Aside;
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.op.Border;
@@ -14,6 +16,7 @@ import jlora.runtime.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * A weight [N,K] inside one buffer of N+R rows and at least K+R columns, with its adapters as
@@ -64,6 +67,8 @@ public final class BorderedWeight {
     private long usedRank;
     private Tensor weight;
     private Optional<ExpandedMatrix> expanded = Optional.empty();
+    private Optional<Fp8Stored> fp8 = Optional.empty();
+    private Optional<LowRankBorder> lowRank = Optional.empty();
     private Optional<Expansion> expansion = Optional.empty();
     private Optional<Border> border = Optional.empty();
 
@@ -161,32 +166,47 @@ public final class BorderedWeight {
                         .rows(0, rows + rank);
         weight = buffer.rows(0, rows);
         if (rank > 0) {
-            Tensor a = buffer.rows(rows, rank);
-            Tensor b = weight.columns(cols, rank);
-            List<LowRankBorder.Block> views = new ArrayList<>();
-            for (Block block : blocks) {
-                views.add(
-                        new LowRankBorder.Block(
-                                a.rows(block.rankFrom, block.rank),
-                                b.rows(block.outFrom, block.out)
-                                        .columns(block.rankFrom, block.rank),
-                                block.adapter,
-                                block.outFrom,
-                                block.rankFrom,
-                                block.scale,
-                                block.dropout,
-                                block.stream));
-            }
-            border =
-                    Optional.of(
-                            new Border(
-                                    new LowRankBorder(a, b, views),
-                                    weight.columns(0, cols + rank),
-                                    buffer));
+            LowRankBorder low = lowRank(buffer.rows(rows, rank), weight.columns(cols, rank));
+            lowRank = Optional.of(low);
+            border = Optional.of(new Border(low, weight.columns(0, cols + rank), buffer));
         }
     }
 
-    /** W [N,K]. */
+    Fp8Stored inFp8(Fp8Matrix.Scaling scaling, Supplier<Aside> aside) {
+        return new Fp8Stored(name, parts, cols, scaling, aside);
+    }
+
+    /** The same for a weight in FP8, whose border has memory of its own. */
+    void seal(Fp8Stored stored) {
+        fp8 = Optional.of(stored);
+        long rank = rank();
+        if (rank > 0) {
+            long perRow = ROW_BYTES / dtype.bytes();
+            long pad = Math.ceilDiv(cols, perRow) * perRow - cols;
+            Tensor a = Tensor.padded(name + ".A", Storage.Role.ADAPTER, dtype, rank, cols, pad);
+            Tensor b = Tensor.dense(name + ".B", Storage.Role.ADAPTER, dtype, rows, rank);
+            lowRank = Optional.of(lowRank(a, b));
+        }
+    }
+
+    private LowRankBorder lowRank(Tensor a, Tensor b) {
+        List<LowRankBorder.Block> views = new ArrayList<>();
+        for (Block block : blocks) {
+            views.add(
+                    new LowRankBorder.Block(
+                            a.rows(block.rankFrom, block.rank),
+                            b.rows(block.outFrom, block.out).columns(block.rankFrom, block.rank),
+                            block.adapter,
+                            block.outFrom,
+                            block.rankFrom,
+                            block.scale,
+                            block.dropout,
+                            block.stream));
+        }
+        return new LowRankBorder(a, b, views);
+    }
+
+    /** W [N,K], as products of the activations' type read it; not for FP8. */
     public Tensor weight() {
         if (weight == null) {
             throw new IllegalStateException(name + " is not sealed");
@@ -194,16 +214,27 @@ public final class BorderedWeight {
         return weight;
     }
 
+    /** Adapters as part of the products; not for FP8. */
     public Optional<Border> border() {
         return border;
     }
 
+    /** Adapters, wherever they are. */
+    public Optional<LowRankBorder> lowRank() {
+        return lowRank;
+    }
+
+    /** W where it is stored in FP8. */
+    public Optional<Fp8Stored> fp8() {
+        return fp8;
+    }
+
     /**
-     * True when W is whole only while a plan runs, in scratch; borders have no memory of their own
-     * then.
+     * True when no memory holds W as it is: it is quantised, shared among workers or in memory of
+     * the host.
      */
     public boolean expands() {
-        return expanded.isPresent();
+        return expanded.isPresent() || fp8.isPresent();
     }
 
     /** True when only a share of W stays in the memory of this rank. */
@@ -213,6 +244,9 @@ public final class BorderedWeight {
 
     /** What is kept of the rows {@code from .. from + count} of W. */
     public Held held(long from, long count) {
+        if (fp8.isPresent()) {
+            return fp8.get().held(from, count);
+        }
         return expanded.map(e -> e.held(from, count))
                 .orElseGet(() -> HeldRows.all(weight()).part(from, count));
     }
@@ -223,14 +257,14 @@ public final class BorderedWeight {
      */
     public Tensor factorA(int block) {
         return factors.isEmpty()
-                ? border.orElseThrow().lowRank().blocks().get(block).a()
+                ? lowRank.orElseThrow().blocks().get(block).a()
                 : factors.get(block).a;
     }
 
     /** The same for B, which is s·B here. */
     public Tensor factorB(int block) {
         return factors.isEmpty()
-                ? border.orElseThrow().lowRank().blocks().get(block).b()
+                ? lowRank.orElseThrow().blocks().get(block).b()
                 : factors.get(block).b;
     }
 
@@ -257,7 +291,7 @@ public final class BorderedWeight {
         List<Step> finish = new ArrayList<>();
         long unused = rank() - usedRank;
         if (unused > 0) {
-            Tensor zeros = border.orElseThrow().lowRank().a().rows(usedRank, unused);
+            Tensor zeros = lowRank.orElseThrow().a().rows(usedRank, unused);
             finish.add(
                     Step.of(
                             "random_fill.constant",
@@ -278,7 +312,7 @@ public final class BorderedWeight {
 
     private List<PublishKernel.Copy> ownFactors() {
         List<PublishKernel.Copy> copies = new ArrayList<>();
-        for (LowRankBorder.Block block : border.orElseThrow().lowRank().blocks()) {
+        for (LowRankBorder.Block block : lowRank.orElseThrow().blocks()) {
             Factors own =
                     new Factors(
                             like(name + ".lora_A", block.a()), like(name + ".lora_B", block.b()));
@@ -295,6 +329,8 @@ public final class BorderedWeight {
 
     /** To be called where a trace reads the weight: it may have to be made whole first. */
     public void expandIn(Trace trace) {
+        fp8.filter(stored -> trace.training())
+                .ifPresent(stored -> trace.expand(stored.expansion()));
         if (expanded.isPresent()) {
             trace.expand(
                     expansion.orElseThrow(
@@ -307,7 +343,10 @@ public final class BorderedWeight {
     /** What stays in the memory of the device for the whole run. */
     List<Storage> storages() {
         List<Storage> all = new ArrayList<>();
-        if (expanded.isEmpty()) {
+        if (fp8.isPresent()) {
+            all.addAll(fp8.get().resident());
+            lowRank.ifPresent(low -> all.addAll(List.of(low.a().storage(), low.b().storage())));
+        } else if (expanded.isEmpty()) {
             all.add(weight().storage());
         } else if (!expanded.get().inHostMemory()) {
             all.add(expanded.get().resident());
@@ -325,6 +364,9 @@ public final class BorderedWeight {
 
     /** Bytes of W, wherever they stay. */
     long weightBytes() {
+        if (fp8.isPresent()) {
+            return fp8.get().resident().stream().mapToLong(Storage::bytes).sum();
+        }
         return expanded.map(ExpandedMatrix::weightBytes)
                 .orElseGet(() -> rows * cols * dtype.bytes());
     }

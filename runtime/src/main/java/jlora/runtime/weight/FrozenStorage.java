@@ -1,7 +1,9 @@
 package jlora.runtime.weight;
 
 import jlora.runtime.kernel.FourBitMatrix;
+import jlora.runtime.kernel.Fp8Matrix;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
@@ -38,11 +40,29 @@ public record FrozenStorage(Form form, boolean inHostMemory) {
             }
         }
 
+        /**
+         * FP8 (E4M3), read by the products as it is.
+         *
+         * @param scaling which elements share a scale: those of a row, or of a block
+         */
+        record Fp8(Fp8Matrix.Scaling scaling) implements Form {
+            @Override
+            public String describe() {
+                return scaling == Fp8Matrix.Scaling.ROW ? "fp8 by rows" : "fp8 by blocks";
+            }
+        }
+
         /** In words, by which {@link #of} knows it again; empty for what is plain. */
         String describe();
 
         /** What {@link #describe} said; empty for words that it never says. */
         static Optional<Form> of(String words) {
+            for (Fp8Matrix.Scaling scaling :
+                    List.of(Fp8Matrix.Scaling.ROW, Fp8Matrix.Scaling.BLOCK)) {
+                if (new Fp8(scaling).describe().equals(words)) {
+                    return Optional.of(new Fp8(scaling));
+                }
+            }
             for (FourBitMatrix.Type type : FourBitMatrix.Type.values()) {
                 for (boolean doubled : new boolean[] {false, true}) {
                     Form form = new FourBit(type, doubled);

@@ -1,7 +1,7 @@
 package jlora.runtime.weight;
 
 /** What is kept here of a matrix of a checkpoint, and in which form. */
-public sealed interface Held permits HeldRows, HeldCodes {
+public sealed interface Held permits HeldRows, HeldCodes, HeldFp8 {
     /** The number of its first row that is here. */
     long first();
 

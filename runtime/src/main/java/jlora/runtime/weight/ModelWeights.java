@@ -121,14 +121,28 @@ public final class ModelWeights {
         return storage.equals(FrozenStorage.plain());
     }
 
-    /** Fixes the layout; borders can no longer be reserved. */
+    /**
+     * Fixes the layout; borders can no longer be reserved. What cannot be stored as was said is
+     * exit code 2.
+     */
     public void seal() {
+        if (storage.inHostMemory() && storage.form() instanceof FrozenStorage.Form.Fp8) {
+            throw JloraException.usage(
+                    "offload: host keeps plain or four-bit weights; leave it or weight_dtype out.");
+        }
         if (sharding.isPresent() && !plainStorage()) {
             throw JloraException.usage(
                     "shard_base keeps shares of plain weights; leave it out, or load_in_4bit,"
                             + " weight_dtype and offload.");
         }
-        bordered.forEach(w -> w.seal(layers.contains(w) ? this::stored : this::shared));
+        for (BorderedWeight w : bordered) {
+            boolean layer = layers.contains(w);
+            if (layer && storage.form() instanceof FrozenStorage.Form.Fp8 form) {
+                w.seal(w.inFp8(form.scaling(), this::aside));
+            } else {
+                w.seal(layer ? this::stored : this::shared);
+            }
+        }
         checkpoint = declared.stream().map(Supplier::get).toList();
     }
 
@@ -141,6 +155,7 @@ public final class ModelWeights {
     private Optional<ExpandedMatrix> stored(
             String name, DType type, List<Long> parts, long cols, long below, long pad) {
         return switch (storage.form()) {
+            case FrozenStorage.Form.Fp8 form -> throw new AssertionError(form);
             case FrozenStorage.Form.FourBit form ->
                     Optional.of(
                             new FourBitStored(
@@ -178,7 +193,9 @@ public final class ModelWeights {
      * are what they are written from.
      */
     public void bordersFrom(ParameterSet parameters) {
-        bordered.forEach(w -> w.bordersFrom(parameters.expanded(w.weight().storage())));
+        bordered.stream()
+                .filter(w -> w.fp8().isEmpty())
+                .forEach(w -> w.bordersFrom(parameters.expanded(w.weight().storage())));
     }
 
     /** Every tensor that the checkpoint must have, in the order of the model. */

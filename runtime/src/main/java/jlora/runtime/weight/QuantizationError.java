@@ -1,14 +1,15 @@
 package jlora.runtime.weight;
 
-import jlora.runtime.Resources;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.HostBackend;
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -49,21 +50,49 @@ public record QuantizationError(double weight, double difference) {
             long cols,
             DType dtype,
             WeightFill.Rows source) {
-        if (!(form instanceof FrozenStorage.Form.FourBit fourBit)) {
-            throw new IllegalArgumentException(form + " loses nothing");
-        }
-        FourBitLayout layout = new FourBitLayout(List.of(rows), cols, fourBit);
-        Storage codes = new Storage(name + ".codes", Storage.Role.WEIGHT, layout.bytes());
         Tensor whole = Tensor.dense(name, Storage.Role.WEIGHT, DType.F32, rows, cols);
-        try (Resources memory = new Resources()) {
-            memory.own(Placement.allocate(backend, name, List.of(codes, whole.storage())));
-            HeldCodes held = new HeldCodes(layout.in(codes, 0).getFirst(), false);
+        List<Storage> storages = new ArrayList<>(List.of(whole.storage()));
+        Held held =
+                switch (form) {
+                    case FrozenStorage.Form.Plain plain ->
+                            throw new IllegalArgumentException("plain weights lose nothing");
+                    case FrozenStorage.Form.FourBit fourBit -> {
+                        FourBitLayout layout = new FourBitLayout(List.of(rows), cols, fourBit);
+                        Storage codes =
+                                new Storage(name + ".codes", Storage.Role.WEIGHT, layout.bytes());
+                        storages.add(codes);
+                        yield new HeldCodes(layout.in(codes, 0).getFirst(), false);
+                    }
+                    case FrozenStorage.Form.Fp8 fp8 ->
+                            new HeldFp8(
+                                    Fp8Matrix.allocate(
+                                            rows,
+                                            cols,
+                                            fp8.scaling(),
+                                            (what, type, r, c) -> {
+                                                Tensor t =
+                                                        Tensor.dense(
+                                                                what,
+                                                                Storage.Role.WEIGHT,
+                                                                type,
+                                                                r,
+                                                                c);
+                                                storages.add(t.storage());
+                                                return t;
+                                            }));
+                };
+        try (MemoryArena _ = Placement.allocate(backend, name, storages)) {
             WeightFill.fill(
                     backend,
                     new CheckpointTensor(name, held, false, CheckpointTensor.Init.NORMAL),
                     dtype,
                     source);
-            backend.kernels().fourBit().dequantize(whole, List.of(held.matrix()));
+            switch (held) {
+                case HeldCodes codes ->
+                        backend.kernels().fourBit().dequantize(whole, List.of(codes.matrix()));
+                case HeldFp8 codes -> backend.kernels().fp8().dequantize(whole, codes.matrix());
+                case HeldRows plain -> throw new AssertionError(plain);
+            }
             return compare(backend, whole, source);
         }
     }

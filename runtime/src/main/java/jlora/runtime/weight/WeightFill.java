@@ -4,6 +4,7 @@ import jlora.runtime.Resources;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.FourBitKernel;
 import jlora.runtime.kernel.FourBitMatrix;
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
@@ -11,6 +12,7 @@ import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Fills tensors of a checkpoint a few million elements at a time, in whatever form they stay: what
@@ -42,6 +44,7 @@ public final class WeightFill {
         switch (tensor.held()) {
             case HeldRows held -> fill(backend, held.here(), rows);
             case HeldCodes held -> quantise(backend, held, dtype, rows);
+            case HeldFp8 held -> quantise(backend, held.matrix(), dtype, rows);
         }
     }
 
@@ -98,6 +101,20 @@ public final class WeightFill {
                 for (int i = 0; i < kept.tensors().size(); i++) {
                     download(backend, kept.tensors().get(i), matrix.tensors().get(i));
                 }
+            }
+            backend.synchronize();
+        }
+    }
+
+    private static void quantise(Backend backend, Fp8Matrix kept, DType dtype, Rows rows) {
+        try (Staging staging =
+                new Staging(backend, kept.rows(), kept.cols(), Fp8Matrix.BLOCK, dtype)) {
+            for (Piece p : staging.pieces) {
+                Tensor here = staging.rows.rows(0, p.count);
+                rows.write(here, p.first);
+                backend.kernels()
+                        .fp8()
+                        .quantize(kept.rows(p.first, p.count), here, Optional.empty());
             }
             backend.synchronize();
         }

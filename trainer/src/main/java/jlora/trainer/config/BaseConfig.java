@@ -36,6 +36,23 @@ public record BaseConfig(
                         aka = {"double_quant", "double_quantization"})
                 boolean bnb4bitUseDoubleQuant,
         @Key(
+                        doc =
+                                "What the matrices of layers are stored and multiplied as: auto"
+                                    + " (dtype) or fp8 (E4M3: activations are quantised for each"
+                                    + " product; adapters and their gradients stay in dtype). On"
+                                    + " GPUs of sm_90; the CPU computes the same, slowly.",
+                        value = "auto",
+                        aka = {"fp8", "base_dtype"})
+                WeightType weightDtype,
+        @Key(
+                        doc =
+                                "Which elements share a scale with weight_dtype fp8: row (an output"
+                                        + " row of a weight, a token's row of activations) or block"
+                                        + " (128 x 128 of a weight, 128 adjacent of a token).",
+                        value = "row",
+                        aka = {"fp8_scaling", "fp8_recipe"})
+                Fp8Scales fp8Scales,
+        @Key(
                         mayChange = true,
                         doc =
                                 "Where the matrices of layers stay: none (in the memory of the"
@@ -56,11 +73,17 @@ public record BaseConfig(
 
     /** What the keys say together. */
     public FrozenStorage storage() {
-        FrozenStorage.Form form =
-                loadIn4bit
-                        ? new FrozenStorage.Form.FourBit(bnb4bitQuantType, bnb4bitUseDoubleQuant)
-                        : new FrozenStorage.Form.Plain();
-        return new FrozenStorage(form, offload == Offload.HOST);
+        return new FrozenStorage(form(), offload == Offload.HOST);
+    }
+
+    private FrozenStorage.Form form() {
+        if (loadIn4bit) {
+            return new FrozenStorage.Form.FourBit(bnb4bitQuantType, bnb4bitUseDoubleQuant);
+        }
+        return switch (weightDtype) {
+            case AUTO -> new FrozenStorage.Form.Plain();
+            case FP8 -> new FrozenStorage.Form.Fp8(fp8Scales.scaling());
+        };
     }
 
     /** What the configuration says that has no effect. */
@@ -70,6 +93,9 @@ public record BaseConfig(
             if (config.isSet(key) && !loadIn4bit) {
                 notes.add(key + " has no effect without load_in_4bit: true.");
             }
+        }
+        if (config.isSet("fp8_scales") && weightDtype != WeightType.FP8) {
+            notes.add("fp8_scales has no effect without weight_dtype: fp8.");
         }
         if (config.isSet("allow_slow_offload") && offload == Offload.NONE) {
             notes.add("allow_slow_offload has no effect without offload: host.");

@@ -132,7 +132,15 @@ final class ConfigLoader {
 
     /** Keys about frozen weights, with the value that says so. */
     private static final Map<String, Object> FROZEN =
-            Map.of("shard_base", true, "load_in_4bit", true, "offload", Offload.HOST);
+            Map.of(
+                    "shard_base",
+                    true,
+                    "load_in_4bit",
+                    true,
+                    "weight_dtype",
+                    WeightType.FP8,
+                    "offload",
+                    Offload.HOST);
 
     private static void refuseFrozenFullTraining(
             Map<String, Object> values, Map<String, Place> places) {
@@ -150,12 +158,15 @@ final class ConfigLoader {
                             + " is about frozen weights, and method full freezes none; remove it"
                             + " or set method: lora");
         }
-        if (given.size() > 1 && given.contains("shard_base")) {
+        // Four-bit weights may be in host memory; nothing else goes together.
+        if (given.size() > 1 && !given.equals(List.of("load_in_4bit", "offload"))) {
             throw JloraException.usage(
-                    places.get("shard_base")
-                            + ": shard_base keeps shares of plain weights, and "
+                    places.get(given.getLast())
+                            + ": "
+                            + given.getLast()
+                            + " and "
                             + given.getFirst()
-                            + " keeps them otherwise; remove one of them");
+                            + " each say how frozen weights are kept; remove one of them");
         }
     }
 

@@ -20,6 +20,7 @@ import jlora.runtime.model.Models;
 import jlora.runtime.nn.Linear;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.FrozenStorage;
 import jlora.runtime.weight.RandomInit;
 import jlora.runtime.weight.Sharding;
 import jlora.trainer.config.AdapterSettings;
@@ -316,6 +317,9 @@ public final class RunModel {
      */
     Session open(Backend backend, Tensor loss, StopRequest stop) {
         Runnable poll = () -> stop.check("the model was loaded");
+        if (model().weights().storage().form() instanceof FrozenStorage.Form.Fp8 form) {
+            backend.kernels().fp8().requireProducts(form.scaling());
+        }
         Session session = new Session(backend, blueprint, loss);
         try {
             if (config.model().randomInit()) {

@@ -86,6 +86,22 @@ class FrozenWeightsRunTest {
     }
 
     @Test
+    void anAdapterOverFp8IsEvaluatedOverItAndMergedIntoTheOriginal() {
+        run.succeeds("train", "--weight_dtype=fp8", "--dtype=bfloat16");
+        String adapter = "--adapter_name_or_path=" + run.path("out");
+        double over = loss(run.succeeds("eval", adapter, "--weight_dtype=fp8"));
+        double whole = loss(run.succeeds("eval", adapter));
+        assertEquals(whole, over, 0.02 * whole);
+        String merged = run.succeeds("merge", adapter, "--output_dir=" + run.path("merged"));
+        Matcher drift =
+                Pattern.compile("in fp8 by rows, which differ from them by ([0-9.]+)%")
+                        .matcher(merged);
+        assertTrue(drift.find(), merged);
+        double percent = Double.parseDouble(drift.group(1));
+        assertTrue(percent > 1 && percent < 5, merged);
+    }
+
+    @Test
     void anAdapterOverPlainWeightsIsMergedWithoutWordsAboutDrift() {
         run.succeeds("train");
         String merged =
@@ -123,7 +139,10 @@ class FrozenWeightsRunTest {
     @CsvSource({
         "--load_in_4bit --method=full, load_in_4bit is about frozen weights",
         "--offload=host --method=full, offload is about frozen weights",
-        "--load_in_4bit --shard_base, shard_base keeps shares of plain weights",
+        "--load_in_4bit --shard_base, shard_base and load_in_4bit each say how",
+        "--load_in_4bit --weight_dtype=fp8, weight_dtype and load_in_4bit each say how",
+        "--offload=host --weight_dtype=fp8, weight_dtype and offload each say how",
+        "--weight_dtype=fp8 --fp8_scales=block, set fp8_scales: row",
         "--offload=host, whose memory is the host's",
         "--load_in_4bit --bnb_4bit_quant_type=int4, bnb_4bit_quant_type",
         "--load_in_8bit, unknown key",

@@ -76,6 +76,20 @@ final class CudaFrozenWeightsTest {
         }
     }
 
+    /** Sums differ in their order, so here and there an activation gets the next code. */
+    @Test
+    void fp8FollowsTheCpu() {
+        RunConfig config = CudaRuns.config("dtype=float32", "weight_dtype=fp8");
+        Trained expected;
+        try (Backend cpu = new CpuBackend(new CpuOptions(2, ProductLibrary.VECTOR))) {
+            expected = train(config, cpu);
+        }
+        Trained got = train(config, cuda);
+        for (int i = 0; i < got.losses.size(); i++) {
+            assertEquals(expected.losses.get(i), got.losses.get(i), 0.01, "step " + (i + 1));
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"load_in_4bit=false", "load_in_4bit=true"})
     void weightsInHostMemoryTrainToTheSameBits(String bits) {
@@ -103,7 +117,7 @@ final class CudaFrozenWeightsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"load_in_4bit=true", "offload=host"})
+    @ValueSource(strings = {"load_in_4bit=true", "offload=host", "weight_dtype=fp8"})
     void stepIsOneLaunchOfAGraphThatFillsScratchBesideTheProducts(String storage) {
         try (TrainJob job = CudaRuns.job(CudaRuns.config("dtype=bfloat16", storage))) {
             job.load(cuda);

@@ -55,7 +55,7 @@ public final class LoraAdapter {
 
         /** The views of the border that products read; after the weights are sealed. */
         public LowRankBorder.Block border() {
-            return linear.weight().border().orElseThrow().blocks().get(block);
+            return linear.weight().lowRank().orElseThrow().blocks().get(block);
         }
 
         /** Where A [r,in] is written for products to see it. */

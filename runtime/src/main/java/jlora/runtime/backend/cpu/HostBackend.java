@@ -6,6 +6,7 @@ import jlora.runtime.backend.HostRows;
 import jlora.runtime.backend.Readback;
 import jlora.runtime.backend.Routine;
 import jlora.runtime.kernel.FourBitMatrix;
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
@@ -40,6 +41,11 @@ public abstract class HostBackend implements Backend {
             @Override
             public void startDequantize(Tensor to, List<FourBitMatrix> from) {
                 kernels().fourBit().dequantize(to, from);
+            }
+
+            @Override
+            public void startTranspose(Fp8Matrix to, Fp8Matrix from) {
+                kernels().fp8().transpose(to, from);
             }
 
             @Override

@@ -6,6 +6,7 @@ import jlora.cu.driver.CudaStream;
 import jlora.runtime.Resources;
 import jlora.runtime.backend.Aside;
 import jlora.runtime.kernel.FourBitMatrix;
+import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
@@ -24,6 +25,7 @@ final class CudaAside implements Aside, AutoCloseable {
     private final CudaStream compute;
     private final CudaStream beside;
     private final CudaEvent started;
+    private final CudaKernels kernels;
     private final CudaFourBit fourBit;
     private final Map<Storage, CudaEvent> done = new HashMap<>();
 
@@ -33,7 +35,8 @@ final class CudaAside implements Aside, AutoCloseable {
         try {
             beside = owned.own(context.stream("aside"));
             started = owned.own(context.event("aside started"));
-            fourBit = new CudaFourBit(launches.beside(beside));
+            kernels = launches.beside(beside);
+            fourBit = new CudaFourBit(kernels);
             owned.own((AutoCloseable) beside::synchronize);
         } catch (RuntimeException | Error e) {
             Resources.closeAfter(e, owned);
@@ -56,6 +59,11 @@ final class CudaAside implements Aside, AutoCloseable {
     @Override
     public void startDequantize(Tensor to, List<FourBitMatrix> from) {
         start(to, () -> fourBit.dequantize(to, from));
+    }
+
+    @Override
+    public void startTranspose(Fp8Matrix to, Fp8Matrix from) {
+        start(to.codes(), () -> CudaFp8.transpose(kernels, to, from));
     }
 
     private void start(Tensor to, Runnable work) {

@@ -145,6 +145,11 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
 
     @Override
     public void transpose(Fp8Matrix to, Fp8Matrix from) {
+        transpose(kernels, to, from);
+    }
+
+    /** Needs no scratch: on any stream. */
+    static void transpose(CudaKernels kernels, Fp8Matrix to, Fp8Matrix from) {
         if (from.codes().elements() == 0) {
             return;
         }
