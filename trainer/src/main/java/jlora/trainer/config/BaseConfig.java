@@ -86,6 +86,17 @@ public record BaseConfig(
         };
     }
 
+    BaseConfig in4bit() {
+        return new BaseConfig(
+                true,
+                bnb4bitQuantType,
+                bnb4bitUseDoubleQuant,
+                WeightType.AUTO,
+                fp8Scales,
+                offload,
+                allowSlowOffload);
+    }
+
     /** What the configuration says that has no effect. */
     List<String> notes(RunConfig config) {
         List<String> notes = new ArrayList<>();

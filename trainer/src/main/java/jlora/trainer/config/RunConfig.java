@@ -207,6 +207,11 @@ public record RunConfig(
         return new RunConfig(model, base, saved, data, train, save, job, output, places);
     }
 
+    /** The same run over weights in four bits. */
+    public RunConfig in4bit() {
+        return new RunConfig(model, base.in4bit(), adapter, data, train, save, job, output, places);
+    }
+
     /**
      * The configuration as YAML with every default filled in, which reads back as an equal
      * configuration.

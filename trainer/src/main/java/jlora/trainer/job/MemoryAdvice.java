@@ -1,6 +1,7 @@
 package jlora.trainer.job;
 
 import jlora.runtime.plan.Recompute;
+import jlora.runtime.weight.FrozenStorage;
 import jlora.runtime.weight.Sharding;
 import jlora.trainer.config.GradientCheckpointing;
 import jlora.trainer.config.RunConfig;
@@ -69,6 +70,7 @@ final class MemoryAdvice {
                         + " with per_device_train_batch_size: 1"
                         + evaluation("per_device_eval_batch_size: 1")
                         + " would fit"
+                        + inFourBits(", and so would ")
                         + onWorkers(", and so would ")
                         + ".";
             }
@@ -80,6 +82,7 @@ final class MemoryAdvice {
         return "even the shortest batch needs "
                 + Bytes.text(size(1, 1, 1).totalBytes())
                 + ", so take a machine with more memory, a smaller model, a smaller lora_r"
+                + inFourBits(", or what would fit: ")
                 + onWorkers(", or what would fit: ")
                 + ".";
     }
@@ -91,29 +94,44 @@ final class MemoryAdvice {
                 : before + "shard_base: true on " + workers.getAsInt() + " workers";
     }
 
+    private String inFourBits(String before) {
+        boolean plain =
+                model.model().weights().storage().form() instanceof FrozenStorage.Form.Plain
+                        && model.model().weights().sharding().isEmpty();
+        if (!plain || model.blueprint().adapters().isEmpty()) {
+            return "";
+        }
+        return fitsAs(model.config().in4bit(), Optional.empty())
+                ? before + "load_in_4bit: true"
+                : "";
+    }
+
     /** The fewest workers that hold the base together, of those tried. */
     private OptionalInt workers() {
-        if (model.blueprint().adapters().isEmpty()) {
+        boolean plain = model.model().weights().storage().equals(FrozenStorage.plain());
+        if (!plain || model.blueprint().adapters().isEmpty()) {
             return OptionalInt.empty();
         }
-        var inputs = plan.training().largest().inputs();
         int now = model.model().weights().sharding().map(Sharding::ranks).orElse(1);
         for (int workers = 2 * now; workers <= MOST_WORKERS; workers *= 2) {
-            Optional<Sharding> share = Optional.of(new Sharding(0, workers));
-            RunModel sharded =
-                    RunModel.forTraining(model.config(), model.model().weights().dtype(), share);
-            Passes same = TrainJob.passes(sharded, model.config(), device);
-            RunPlan of =
-                    new MemoryAdvice(sharded, same, plan, device)
-                            .size(
-                                    Math.toIntExact(inputs.tokens()),
-                                    Math.toIntExact(inputs.sequences()),
-                                    Integer.MAX_VALUE);
-            if (of.fits(device)) {
+            if (fitsAs(model.config(), Optional.of(new Sharding(0, workers)))) {
                 return OptionalInt.of(workers);
             }
         }
         return OptionalInt.empty();
+    }
+
+    /** Whether the same batches fit with the weights kept in another way. */
+    private boolean fitsAs(RunConfig config, Optional<Sharding> sharding) {
+        var inputs = plan.training().largest().inputs();
+        RunModel other = RunModel.forTraining(config, model.model().weights().dtype(), sharding);
+        Passes same = TrainJob.passes(other, config, device);
+        return new MemoryAdvice(other, same, plan, device)
+                .size(
+                        Math.toIntExact(inputs.tokens()),
+                        Math.toIntExact(inputs.sequences()),
+                        Integer.MAX_VALUE)
+                .fits(device);
     }
 
     private String evaluation(String setting) {

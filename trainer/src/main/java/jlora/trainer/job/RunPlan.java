@@ -147,7 +147,7 @@ public final class RunPlan {
         ModelWeights weights = blueprint.model().weights();
         List<MemoryItem> items = new ArrayList<>();
         weightItems(items, weights);
-        if (!blueprint.adapters().isEmpty()) {
+        if (weights.borderBytes() > 0) {
             items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
         }
         if (blueprint.parameters().elements() > 0) {
