@@ -18,6 +18,9 @@ import java.util.function.Supplier;
  * #seal} on, without any memory.
  */
 public final class ModelWeights {
+    /** Of the allocation that holds all weights with their borders. */
+    public static final String LABEL = "weights";
+
     private final DType dtype;
     private final List<BorderedWeight> bordered = new ArrayList<>();
     private final List<Tensor> plain = new ArrayList<>();
@@ -164,6 +167,6 @@ public final class ModelWeights {
 
     /** Allocates and places everything; all bytes are zero. */
     public MemoryArena allocate(Backend backend) {
-        return Placement.allocate(backend, "weights", storages());
+        return Placement.allocate(backend, LABEL, storages());
     }
 }
