@@ -21,8 +21,10 @@ import java.util.function.Consumer;
  *     and once for its write
  * @param size rows, columns and depth of the product
  * @param copyBytes that the copy reads
+ * @param cacheBytes of the last cache before memory, as driver or system tell; 0 if they do not
  */
-public record Ceilings(double flopsPerSecond, double bytesPerSecond, int size, long copyBytes) {
+public record Ceilings(
+        double flopsPerSecond, double bytesPerSecond, int size, long copyBytes, long cacheBytes) {
     /** As large as NVIDIA's own figures are given for. */
     private static final int LARGEST_SIZE = 8192;
 
@@ -53,7 +55,8 @@ public record Ceilings(double flopsPerSecond, double bytesPerSecond, int size, l
                 2.0 * size * size * size / product(backend, dtype, size, REPEATS),
                 2.0 * bytes / copy(backend, bytes, REPEATS),
                 size,
-                bytes);
+                bytes,
+                backend.cacheBytes());
     }
 
     /** The higher of two measurements, for each number: other load only ever lowers them. */
@@ -62,7 +65,8 @@ public record Ceilings(double flopsPerSecond, double bytesPerSecond, int size, l
                 Math.max(flopsPerSecond, other.flopsPerSecond),
                 Math.max(bytesPerSecond, other.bytesPerSecond),
                 size,
-                copyBytes);
+                copyBytes,
+                cacheBytes);
     }
 
     /** Seconds that so much work takes at the least. */

@@ -7,6 +7,7 @@ import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.ModelWeights;
+import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
 import jlora.trainer.loop.BatchPlans;
 import jlora.trainer.loop.Blueprint;
@@ -15,6 +16,7 @@ import jlora.trainer.loop.Session;
 import jlora.trainer.report.MemoryItem;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -32,6 +34,13 @@ public final class RunPlan {
      * @param longest tokens of the longest sequence
      */
     public record BatchSize(int tokens, int sequences, int longest) {}
+
+    /** Labels of allocations, by which plan and session are compared. */
+    static final String CHECKPOINT_COPY = "checkpoint copy";
+
+    static final String RESERVED = "reserved by the backend";
+    private static final String INPUTS = "batch inputs";
+    private static final String STEP = "plan";
 
     private final Blueprint blueprint;
     private final BatchPlans training;
@@ -87,7 +96,8 @@ public final class RunPlan {
                                         (inputs, longest) ->
                                                 passes.evaluate(inputs, loss, longest)));
         long resident =
-                residentItems(blueprint, device.reserved(), copy).stream()
+                resident(blueprint, device.reserved(), copy).values().stream()
+                        .flatMap(List::stream)
                         .mapToLong(MemoryItem::bytes)
                         .sum();
         Recompute recompute =
@@ -135,41 +145,45 @@ public final class RunPlan {
 
     /** Allocates the arena and the inputs, owned by the session, and places the plans in them. */
     public void bind(Session session) {
-        MemoryArena arena = session.own(session.backend().allocate("plan", arenaBytes()));
-        MemoryArena inputs = session.own(session.backend().allocate("batch inputs", inputBytes()));
+        MemoryArena arena = session.allocate(to -> to.allocate(STEP, arenaBytes()));
+        MemoryArena inputs = session.allocate(to -> to.allocate(INPUTS, inputBytes()));
         training.bind(arena, inputs);
         evaluation.ifPresent(e -> e.bind(arena, inputs));
     }
 
-    /** What stays for the whole run. */
-    private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved, long copy) {
+    /** What stays for the whole run, by the allocation that holds it. */
+    private static Map<String, List<MemoryItem>> resident(
+            Blueprint blueprint, long reserved, long copy) {
+        Map<String, List<MemoryItem>> all = new LinkedHashMap<>();
         ModelWeights weights = blueprint.model().weights();
-        List<MemoryItem> items = new ArrayList<>();
+        List<MemoryItem> base = new ArrayList<>();
         String name = "weights (" + weights.dtype().torchName() + ")";
         if (weights.sharding().isPresent()) {
             int ranks = weights.sharding().get().ranks();
             long shared = weights.sharedBytes();
-            items.add(new MemoryItem(name + ", 1/" + ranks + " share", shared));
-            items.add(
-                    new MemoryItem("embeddings and norms, whole", weights.weightBytes() - shared));
+            base.add(new MemoryItem(name + ", 1/" + ranks + " share", shared));
+            base.add(new MemoryItem("embeddings and norms, whole", weights.weightBytes() - shared));
         } else {
-            items.add(new MemoryItem(name, weights.weightBytes()));
+            base.add(new MemoryItem(name, weights.weightBytes()));
         }
         if (!blueprint.adapters().isEmpty()) {
-            items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
+            base.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
         }
+        all.put(ModelWeights.LABEL, base);
         if (blueprint.parameters().elements() > 0) {
-            item(items, blueprint, Storage.Role.MASTER, "trained parameters (float32)");
-            item(items, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
-            item(items, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
+            List<MemoryItem> trained = new ArrayList<>();
+            item(trained, blueprint, Storage.Role.MASTER, "trained parameters (float32)");
+            item(trained, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
+            item(trained, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
+            all.put(ParameterSet.LABEL, trained);
         }
         if (copy > 0) {
-            items.add(new MemoryItem("checkpoint copy (float32)", copy));
+            all.put(CHECKPOINT_COPY, List.of(new MemoryItem("checkpoint copy (float32)", copy)));
         }
         if (reserved > 0) {
-            items.add(new MemoryItem("kernels' scratch", reserved));
+            all.put(RESERVED, List.of(new MemoryItem("kernels' scratch", reserved)));
         }
-        return items;
+        return all;
     }
 
     private static void item(
@@ -181,8 +195,14 @@ public final class RunPlan {
 
     /** Every line of the plan; the sum is {@link #totalBytes}. */
     public List<MemoryItem> items() {
-        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint, reserved, copy));
-        items.add(new MemoryItem("batch inputs", inputBytes()));
+        return itemsByAllocation().values().stream().flatMap(List::stream).toList();
+    }
+
+    /** The lines of the plan by the label of the allocation that holds them. */
+    Map<String, List<MemoryItem>> itemsByAllocation() {
+        Map<String, List<MemoryItem>> all = resident(blueprint, reserved, copy);
+        all.put(INPUTS, List.of(new MemoryItem("batch inputs", inputBytes())));
+        List<MemoryItem> items = new ArrayList<>();
         Plan plan = microBatch();
         for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {
             long most = plan.largestParts().get(part.getKey());
@@ -195,7 +215,8 @@ public final class RunPlan {
             items.add(
                     new MemoryItem("evaluation beyond training", arenaBytes() - plan.arenaBytes()));
         }
-        return items;
+        all.put(STEP, items);
+        return all;
     }
 
     public long totalBytes() {
