@@ -7,6 +7,7 @@ import jlora.trainer.job.RunMemory;
 import jlora.trainer.report.MemoryComparison;
 import jlora.trainer.report.MemoryItem;
 
+import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
@@ -23,6 +24,7 @@ import java.util.function.Predicate;
  * @param stepMilliseconds median of whole steps
  * @param step the kernels of a step, in its order
  * @param outside kernels that no step calls
+ * @param loadBefore load average of this machine before anything was measured; NaN if not known
  * @param plan lines of the memory plan
  * @param memory the plan against what is counted, after whole steps
  */
@@ -35,6 +37,7 @@ public record MemorySuite(
         double stepMilliseconds,
         List<KernelRow> step,
         List<KernelRow> outside,
+        double loadBefore,
         List<MemoryItem> plan,
         MemoryComparison memory) {
     private static final int STEPS = 3;
@@ -47,6 +50,7 @@ public record MemorySuite(
 
     /** Measures a model's training step on a backend. */
     public static MemorySuite measure(Backend backend, RunConfig config, DType dtype) {
+        double load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
         Ceilings before = Ceilings.measure(backend, dtype);
         MemorySuite suite;
         try (BenchRun run = BenchRun.open(backend, config)) {
@@ -65,6 +69,7 @@ public record MemorySuite(
                             milliseconds,
                             step,
                             OutsideKernels.rows(run),
+                            load < 0 ? Double.NaN : load,
                             run.job().plan().items(),
                             memory);
         }
@@ -89,7 +94,22 @@ public record MemorySuite(
 
     private MemorySuite against(Ceilings other) {
         return new MemorySuite(
-                device, dtype, model, tokens, other, stepMilliseconds, step, outside, plan, memory);
+                device,
+                dtype,
+                model,
+                tokens,
+                other,
+                stepMilliseconds,
+                step,
+                outside,
+                loadBefore,
+                plan,
+                memory);
+    }
+
+    /** True when others had work for at least half a processor: every rate is then too low. */
+    public boolean busy() {
+        return loadBefore >= 0.5;
     }
 
     /** Milliseconds of a step's kernels, one after the other. */

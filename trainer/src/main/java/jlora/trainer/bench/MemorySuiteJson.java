@@ -34,6 +34,11 @@ public final class MemorySuiteJson {
                         .put("step_milliseconds", suite.stepMilliseconds())
                         .put("kernels_milliseconds", suite.kernelMilliseconds())
                         .put("memory_share", suite.memoryShare());
+        if (Double.isNaN(suite.loadBefore())) {
+            root.putNull("load_average_before");
+        } else {
+            root.put("load_average_before", suite.loadBefore());
+        }
         rows(root.putArray("kernels"), suite.step(), suite);
         rows(root.putArray("outside"), suite.outside(), suite);
         memory(root.putObject("memory"), suite.memory());

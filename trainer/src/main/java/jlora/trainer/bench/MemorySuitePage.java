@@ -37,7 +37,13 @@ public final class MemorySuitePage {
         MemorySuitePage page = new MemorySuitePage(suite);
         return new ThroughputPage.Data(
                 "Memory throughput: " + suite.model(),
-                suite.dtype().torchName() + " on " + suite.device(),
+                suite.dtype().torchName()
+                        + " on "
+                        + suite.device()
+                        + (suite.busy()
+                                ? Rates.format(
+                                        "; load average %.1f before the run", suite.loadBefore())
+                                : ""),
                 page.tiles(),
                 page.sections(),
                 suite.plan(),
@@ -127,7 +133,7 @@ public final class MemorySuitePage {
 
     private Bar arithmeticBar(KernelRow row) {
         double rate = row.flopsPerSecond() / 1e9;
-        String label = Rates.format("%.1f, %.0f%%", rate, 100 * row.ofLimit(ceilings));
+        String label = Rates.format("%.1f, %s", rate, Rates.percent(row.ofLimit(ceilings)));
         return new Bar(name(row), rate, label, detail(row), false);
     }
 
@@ -161,9 +167,7 @@ public final class MemorySuitePage {
                 Rates.format("%.1f", row.bytesPerSecond() / 1e9),
                 row.memoryBound(ceilings) ? Rates.ofCopy(row, ceilings) : "–",
                 row.flops() == 0 ? "–" : Rates.flops(row.flopsPerSecond()),
-                row.memoryBound(ceilings)
-                        ? "–"
-                        : Rates.format("%.0f%%", 100 * row.ofLimit(ceilings)),
+                row.memoryBound(ceilings) ? "–" : Rates.percent(row.ofLimit(ceilings)),
                 inStep ? Rates.format("%.2f%%", 100 * suite.share(row)) : "–",
                 inStep ? Rates.format("%.3f", row.lostMilliseconds(ceilings)) : "–");
     }

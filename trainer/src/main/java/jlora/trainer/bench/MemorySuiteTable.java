@@ -45,6 +45,12 @@ public final class MemorySuiteTable {
                 suite.stepMilliseconds(),
                 suite.kernelMilliseconds(),
                 100 * suite.memoryShare());
+        if (suite.busy()) {
+            line(
+                    "this machine had other work (load average %.1f before the run): a CPU's rates"
+                            + " are lower than it can do",
+                    suite.loadBefore());
+        }
     }
 
     private void memoryRows() {
@@ -76,7 +82,7 @@ public final class MemorySuiteTable {
         line("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         for (KernelRow row : suite.arithmeticRows()) {
             line(
-                    "| `%s` | %s | %d | %.2f | %s | %s | %s | %.0f%% | %.1f | %.2f%% | %.3f |",
+                    "| `%s` | %s | %d | %.2f | %s | %s | %s | %s | %.1f | %.2f%% | %.3f |",
                     Rates.cell(row.op()),
                     Rates.cell(row.shape()),
                     row.calls(),
@@ -84,7 +90,7 @@ public final class MemorySuiteTable {
                     Rates.megabytes(row.bytes()),
                     Rates.milliseconds(row.milliseconds()),
                     Rates.flops(row.flopsPerSecond()),
-                    100 * row.ofLimit(ceilings),
+                    Rates.percent(row.ofLimit(ceilings)),
                     row.bytesPerSecond() / 1e9,
                     100 * suite.share(row),
                     row.lostMilliseconds(ceilings));

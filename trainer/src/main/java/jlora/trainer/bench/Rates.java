@@ -33,20 +33,24 @@ final class Rates {
         return format(value < 0.1 ? "%.4f" : "%.3f", value);
     }
 
+    static String percent(double share) {
+        return format(share < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
+    }
+
     /** A share, or what stands in its place where a cache served the call. */
     static String ofCopy(KernelRow row, Ceilings ceilings) {
         OptionalDouble share = row.ofCopy(ceilings);
         if (share.isEmpty()) {
             return "in cache";
         }
-        String percent = format("%.0f%%", 100 * share.getAsDouble());
+        String percent = percent(share.getAsDouble());
         return row.inCache(ceilings) ? "at most " + percent : percent;
     }
 
     /** The share of what limits it, and which limit that is. */
     static String ofLimit(KernelRow row, Ceilings ceilings) {
         if (!row.memoryBound(ceilings)) {
-            return format("%.0f%% of the product", 100 * row.ofLimit(ceilings));
+            return percent(row.ofLimit(ceilings)) + " of the product";
         }
         String share = ofCopy(row, ceilings);
         return row.ofCopy(ceilings).isEmpty() ? share : share + " of the copy";

@@ -9,9 +9,9 @@ import java.util.stream.Stream;
  * behind it, and more words when hovered over. Bars that leave the chart end at its edge.
  */
 final class BarChart {
-    private static final double WIDTH = 900;
-    private static final double LEFT = 300;
-    private static final double RIGHT = 150;
+    private static final double WIDTH = 960;
+    private static final double LEFT = 330;
+    private static final double RIGHT = 185;
     private static final double TOP = 24;
     private static final double BOTTOM = 36;
     private static final double ROW = 22;

@@ -35,6 +35,7 @@ class KernelRowTest {
         KernelRow slow = row(32_000_000, 10);
         assertTrue(slow.inCache(CEILINGS));
         assertEquals("at most 25%", Rates.ofCopy(slow, CEILINGS));
+        assertEquals("at most 2.5%", Rates.ofCopy(row(32_000_000, 1), CEILINGS));
         KernelRow fast = row(32_000_000, 56);
         assertEquals(OptionalDouble.empty(), fast.ofCopy(CEILINGS));
         assertEquals("in cache", Rates.ofCopy(fast, CEILINGS));
