@@ -40,15 +40,19 @@ public record Ceilings(
 
     private static final int REPEATS = 6;
 
+    /** While the size is looked for: one slow moment must not end that. */
+    private static final int TRIES = 3;
+
     /** At the largest sizes that this device does in a moment. */
     public static Ceilings measure(Backend backend, DType dtype) {
         int size = SMALLEST_SIZE;
         while (size < LARGEST_SIZE
-                && 8 * product(backend, dtype, size, 1) * 1e3 < MOST_MILLISECONDS) {
+                && 8 * product(backend, dtype, size, TRIES) * 1e3 < MOST_MILLISECONDS) {
             size *= 2;
         }
         long bytes = SMALLEST_COPY;
-        while (bytes < LARGEST_COPY && 2 * copy(backend, bytes, 1) * 1e3 < MOST_MILLISECONDS / 4) {
+        while (bytes < LARGEST_COPY
+                && 2 * copy(backend, bytes, TRIES) * 1e3 < MOST_MILLISECONDS / 4) {
             bytes *= 2;
         }
         return new Ceilings(
@@ -61,11 +65,13 @@ public record Ceilings(
 
     /** The higher of two measurements, for each number: other load only ever lowers them. */
     public Ceilings best(Ceilings other) {
+        Ceilings product = flopsPerSecond >= other.flopsPerSecond ? this : other;
+        Ceilings copy = bytesPerSecond >= other.bytesPerSecond ? this : other;
         return new Ceilings(
-                Math.max(flopsPerSecond, other.flopsPerSecond),
-                Math.max(bytesPerSecond, other.bytesPerSecond),
-                size,
-                copyBytes,
+                product.flopsPerSecond,
+                copy.bytesPerSecond,
+                product.size,
+                copy.copyBytes,
                 cacheBytes);
     }
 
