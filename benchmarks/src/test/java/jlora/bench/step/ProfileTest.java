@@ -12,7 +12,7 @@ import java.util.List;
 
 /** The table per op: shares of the whole step, and how near each op is to the ceilings. */
 class ProfileTest {
-    private static final Ceilings CEILINGS = new Ceilings(200e9, 40e9, 2048, 256L << 20);
+    private static final Ceilings CEILINGS = new Ceilings(200e9, 40e9, 2048, 256L << 20, 32L << 20);
 
     @Test
     void limitIsTheLongerOfProductAndCopy() {

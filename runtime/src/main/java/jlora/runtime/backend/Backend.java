@@ -36,6 +36,12 @@ public interface Backend extends AutoCloseable {
     long usedBytes();
 
     /**
+     * Bytes of the last cache between this device's memory and its cores, all of its instances
+     * together; 0 where nobody tells.
+     */
+    long cacheBytes();
+
+    /**
      * Copies dense host bytes into a tensor's elements, row by row. The host memory may be used
      * again at once; whatever starts later sees the new elements.
      */

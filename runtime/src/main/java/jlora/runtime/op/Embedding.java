@@ -33,12 +33,20 @@ public final class Embedding {
         Tensor out = trace.activation("embedding", ids.cols(), table.cols());
         List<Tensor> reads = new ArrayList<>(List.of(ids, positions, table));
         positionTable.ifPresent(reads::add);
+        // Of a table, the rows of the batch alone are read.
+        long indices = (positionTable.isPresent() ? 2 : 1) * ids.cols() * DType.I32.bytes();
         trace.step(
                 Step.of(
-                        "embedding",
-                        reads,
-                        List.of(out),
-                        k -> k.embedding().forward(out, ids, positions, table, positionTable)));
+                                "embedding",
+                                reads,
+                                List.of(out),
+                                k ->
+                                        k.embedding()
+                                                .forward(out, ids, positions, table, positionTable))
+                        .moves(
+                                indices
+                                        + rows(out)
+                                        + rows(out) * (positionTable.isPresent() ? 2 : 1)));
         List<Tensor> inputs = new ArrayList<>(List.of(table));
         positionTable.ifPresent(inputs::add);
         trace.backward(
@@ -53,18 +61,30 @@ public final class Embedding {
                     dPositions.ifPresent(d -> writes.add(d.tensor()));
                     g.step(
                             Step.of(
-                                    "embedding.backward",
-                                    List.of(dOut, ids, positions),
-                                    writes,
-                                    k ->
-                                            k.embedding()
-                                                    .backward(
-                                                            dTable,
-                                                            dPositions,
-                                                            dOut,
-                                                            ids,
-                                                            positions)));
+                                            "embedding.backward",
+                                            List.of(dOut, ids, positions),
+                                            writes,
+                                            k ->
+                                                    k.embedding()
+                                                            .backward(
+                                                                    dTable,
+                                                                    dPositions,
+                                                                    dOut,
+                                                                    ids,
+                                                                    positions))
+                                    // Rows of a target are read and written: it adds.
+                                    .moves(
+                                            indices
+                                                    + rows(dOut)
+                                                    + 2
+                                                            * writes.size()
+                                                            * dOut.elements()
+                                                            * DType.F32.bytes()));
                 });
         return out;
+    }
+
+    private static long rows(Tensor t) {
+        return t.elements() * t.dtype().bytes();
     }
 }

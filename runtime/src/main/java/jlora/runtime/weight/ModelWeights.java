@@ -21,6 +21,9 @@ import java.util.function.Supplier;
  * #seal} on, without any memory.
  */
 public final class ModelWeights {
+    /** Of the allocation that holds all weights with their borders. */
+    public static final String LABEL = "weights";
+
     private final DType dtype;
     private final List<BorderedWeight> bordered = new ArrayList<>();
     private final Set<BorderedWeight> layers = new HashSet<>();
@@ -273,7 +276,7 @@ public final class ModelWeights {
     /** Allocates and places what stays on the device; all bytes are zero. */
     public MemoryArena allocate(Backend backend) {
         aside = backend.aside();
-        return Placement.allocate(backend, "weights", storages());
+        return Placement.allocate(backend, LABEL, storages());
     }
 
     /** The same for what stays in memory of the host. */

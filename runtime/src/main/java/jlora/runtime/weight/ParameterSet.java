@@ -21,6 +21,9 @@ import java.util.Map;
  * ones first; otherwise in the order given, which keeps the A of fused projections adjacent.
  */
 public final class ParameterSet {
+    /** Of the allocation that holds parameters, gradients and moments. */
+    public static final String LABEL = "parameters and optimizer";
+
     /**
      * The parameters that are clipped and updated together.
      *
@@ -160,6 +163,6 @@ public final class ParameterSet {
     }
 
     public MemoryArena allocate(Backend backend) {
-        return Placement.allocate(backend, "parameters and optimizer", storages);
+        return Placement.allocate(backend, LABEL, storages);
     }
 }

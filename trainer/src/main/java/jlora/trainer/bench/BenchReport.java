@@ -22,34 +22,6 @@ public final class BenchReport {
         this.dtype = dtype;
     }
 
-    /** Kernels that memory limits: bytes per second against the measured copy. */
-    public String memoryTable(List<KernelRow> rows, Ceilings ceilings) {
-        StringBuilder out = new StringBuilder();
-        line(out, "%s, %s", device, dtype.torchName());
-        line(
-                out,
-                "copy of %d MiB: %.1f GB/s, read and write counted%n",
-                ceilings.copyBytes() >> 20,
-                ceilings.bytesPerSecond() / 1e9);
-        line(out, "| kernel | largest operand | calls/step | MB | µs | GB/s | of the copy |");
-        line(out, "|---|--:|--:|--:|--:|--:|--:|");
-        for (KernelRow row : rows) {
-            if (row.memoryBound(ceilings)) {
-                line(
-                        out,
-                        "| `%s` | %s | %d | %.1f | %.1f | %.1f | %.0f%% |",
-                        row.op(),
-                        row.shape(),
-                        row.calls(),
-                        row.bytes() / 1e6,
-                        row.milliseconds() * 1e3,
-                        row.bytesPerSecond() / 1e9,
-                        100 * row.bytesPerSecond() / ceilings.bytesPerSecond());
-            }
-        }
-        return out.toString();
-    }
-
     /** Kernels that arithmetic limits: FLOP per second against the measured square product. */
     public String productTable(List<KernelRow> rows, LinearBench linears, Ceilings ceilings) {
         StringBuilder out = new StringBuilder();
@@ -61,7 +33,7 @@ public final class BenchReport {
                 ceilings.flopsPerSecond() / 1e12);
         line(
                 out,
-                "| kernel | largest operand | calls/step | GFLOP | µs | TFLOP/s | of the limit |");
+                "| kernel | largest operands | calls/step | GFLOP | µs | TFLOP/s | of the limit |");
         line(out, "|---|--:|--:|--:|--:|--:|--:|");
         for (KernelRow row : rows) {
             if (!row.memoryBound(ceilings)) {
@@ -155,16 +127,7 @@ public final class BenchReport {
                 .put("copy_bytes_per_second", ceilings.bytesPerSecond());
         ArrayNode list = root.putArray("kernels");
         for (KernelRow row : rows) {
-            list.addObject()
-                    .put("op", row.op())
-                    .put("shape", row.shape())
-                    .put("calls_per_step", row.calls())
-                    .put("bytes", row.bytes())
-                    .put("flops", row.flops())
-                    .put("milliseconds", row.milliseconds())
-                    .put("bytes_per_second", row.bytesPerSecond())
-                    .put("flops_per_second", row.flopsPerSecond())
-                    .put("of_limit", row.ofLimit(ceilings));
+            MemorySuiteJson.put(list.addObject(), row, ceilings);
         }
         return root;
     }

@@ -98,9 +98,18 @@ public final class BenchRun implements AutoCloseable {
         return engine;
     }
 
+    /**
+     * A plan of a step.
+     *
+     * @param runs how often a step runs it
+     */
+    public record Part(Plan plan, int runs) {}
+
     /** The plans of a step: micro-batch, then update. */
-    public List<Plan> plans() {
-        return List.of(job.plan().microBatch(), engine.update());
+    public List<Part> parts() {
+        return List.of(
+                new Part(job.plan().microBatch(), batches.getFirst().microBatches().size()),
+                new Part(engine.update(), 1));
     }
 
     public DType dtype() {

@@ -21,8 +21,10 @@ import java.util.function.Consumer;
  *     and once for its write
  * @param size rows, columns and depth of the product
  * @param copyBytes that the copy reads
+ * @param cacheBytes of the last cache before memory, as driver or system tell; 0 if they do not
  */
-public record Ceilings(double flopsPerSecond, double bytesPerSecond, int size, long copyBytes) {
+public record Ceilings(
+        double flopsPerSecond, double bytesPerSecond, int size, long copyBytes, long cacheBytes) {
     /** As large as NVIDIA's own figures are given for. */
     private static final int LARGEST_SIZE = 8192;
 
@@ -38,31 +40,39 @@ public record Ceilings(double flopsPerSecond, double bytesPerSecond, int size, l
 
     private static final int REPEATS = 6;
 
+    /** While the size is looked for: one slow moment must not end that. */
+    private static final int TRIES = 3;
+
     /** At the largest sizes that this device does in a moment. */
     public static Ceilings measure(Backend backend, DType dtype) {
         int size = SMALLEST_SIZE;
         while (size < LARGEST_SIZE
-                && 8 * product(backend, dtype, size, 1) * 1e3 < MOST_MILLISECONDS) {
+                && 8 * product(backend, dtype, size, TRIES) * 1e3 < MOST_MILLISECONDS) {
             size *= 2;
         }
         long bytes = SMALLEST_COPY;
-        while (bytes < LARGEST_COPY && 2 * copy(backend, bytes, 1) * 1e3 < MOST_MILLISECONDS / 4) {
+        while (bytes < LARGEST_COPY
+                && 2 * copy(backend, bytes, TRIES) * 1e3 < MOST_MILLISECONDS / 4) {
             bytes *= 2;
         }
         return new Ceilings(
                 2.0 * size * size * size / product(backend, dtype, size, REPEATS),
                 2.0 * bytes / copy(backend, bytes, REPEATS),
                 size,
-                bytes);
+                bytes,
+                backend.cacheBytes());
     }
 
     /** The higher of two measurements, for each number: other load only ever lowers them. */
     public Ceilings best(Ceilings other) {
+        Ceilings product = flopsPerSecond >= other.flopsPerSecond ? this : other;
+        Ceilings copy = bytesPerSecond >= other.bytesPerSecond ? this : other;
         return new Ceilings(
-                Math.max(flopsPerSecond, other.flopsPerSecond),
-                Math.max(bytesPerSecond, other.bytesPerSecond),
-                size,
-                copyBytes);
+                product.flopsPerSecond,
+                copy.bytesPerSecond,
+                product.size,
+                copy.copyBytes,
+                cacheBytes);
     }
 
     /** Seconds that so much work takes at the least. */

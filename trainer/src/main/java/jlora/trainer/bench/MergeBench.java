@@ -1,17 +1,12 @@
 package jlora.trainer.bench;
 
-import jlora.runtime.ExitCode;
-import jlora.runtime.JloraException;
 import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraMerge;
 import jlora.runtime.adapter.lora.MergeCost;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.Corrections;
-import jlora.runtime.kernel.MergeKernel;
-import jlora.runtime.kernel.PublishKernel;
 
 import java.util.Arrays;
-import java.util.List;
 
 /**
  * Merging an adapter into all of its weights, taking it off again to the bit, and switching to
@@ -30,40 +25,17 @@ public record MergeBench(
         MergeCost cost) {
     private static final int ROUNDS = 5;
 
-    /** σ(BA) that adapters have after training: a correction is needed by a few percent. */
-    private static final double DELTA = 1e-3;
-
     /** Over a run with one adapter, whose factors are drawn at random. */
     public static MergeBench of(BenchRun run) {
         Backend backend = run.backend();
-        LoraAdapter adapter = run.job().model().blueprint().adapters().getFirst();
-        int stream = 0;
-        for (LoraAdapter.Module module : adapter.modules()) {
-            // A is drawn with σ 1/√r, so that each element of the delta has the σ of sB's.
-            double rank = module.border().a().rows();
-            backend.kernels()
-                    .randomFill()
-                    .normal(module.border().a(), 0, 1, stream++, 1 / Math.sqrt(rank));
-            backend.kernels().randomFill().normal(module.border().b(), 0, 1, stream++, DELTA);
-        }
-        List<MergeKernel.Part> parts =
-                adapter.modules().stream()
-                        .map(m -> new MergeKernel.Part(m.weight(), m.border().a(), m.border().b()))
-                        .toList();
+        AdapterWork work = new AdapterWork(run);
+        LoraAdapter adapter = work.adapter();
         double[] merge = new double[ROUNDS];
         double[] unmerge = new double[ROUNDS];
         for (int i = 0; i < ROUNDS; i++) {
             Corrections[] made = new Corrections[1];
-            merge[i] =
-                    backend.milliseconds(
-                            () ->
-                                    made[0] =
-                                            backend.kernels()
-                                                    .merge()
-                                                    .merge(parts)
-                                                    .orElseThrow(MergeBench::notFinite));
-            unmerge[i] =
-                    backend.milliseconds(() -> backend.kernels().merge().unmerge(parts, made[0]));
+            merge[i] = backend.milliseconds(() -> made[0] = work.merge());
+            unmerge[i] = backend.milliseconds(() -> work.unmerge(made[0]));
             made[0].close();
         }
         LoraMerge[] merged = new LoraMerge[1];
@@ -82,21 +54,14 @@ public record MergeBench(
             unproved[i] = wall(backend, merged[0]::unmerge);
             merged[0].close();
         }
-        List<PublishKernel.Copy> copies =
-                run.job().model().blueprint().parameters().groups().getFirst().copies();
-        Runnable publish = () -> backend.kernels().publish().publish(copies);
-        publish.run();
+        work.switchAdapter();
         return new MergeBench(
                 median(i -> merge[i]),
                 median(i -> unmerge[i]),
                 median(i -> proved[i]),
                 median(i -> unproved[i]),
-                median(i -> backend.milliseconds(publish)),
+                median(i -> backend.milliseconds(work::switchAdapter)),
                 cost[0]);
-    }
-
-    private static JloraException notFinite() {
-        return new JloraException(ExitCode.NUMERICS, "random weights merged to NaN or infinity");
     }
 
     private static double wall(Backend backend, Runnable work) {

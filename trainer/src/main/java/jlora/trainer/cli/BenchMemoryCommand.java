@@ -5,29 +5,37 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.tensor.DType;
 import jlora.trainer.bench.BenchReport;
-import jlora.trainer.bench.BenchRun;
-import jlora.trainer.bench.Ceilings;
-import jlora.trainer.bench.KernelBench;
-import jlora.trainer.bench.KernelRow;
+import jlora.trainer.bench.MemorySuite;
+import jlora.trainer.bench.MemorySuiteJson;
+import jlora.trainer.bench.MemorySuitePage;
+import jlora.trainer.bench.MemorySuiteTable;
 import jlora.trainer.config.RunConfig;
+import jlora.trainer.report.ThroughputPage;
 
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
 
-import java.util.List;
+import java.nio.file.Path;
+import java.util.Optional;
 
 @Command(
         name = "memory",
         description =
-                "Bytes per second of every kernel that memory limits, against a measured copy.",
+                "Bytes per second of every kernel against a measured copy, and planned memory"
+                        + " against what is counted, line by line.",
         mixinStandardHelpOptions = true)
 final class BenchMemoryCommand extends Bench {
+    @Option(
+            names = "--report",
+            paramLabel = "FILE",
+            description = "Write a page with charts here too, as HTML that needs nothing else.")
+    private Optional<Path> report = Optional.empty();
+
     @Override
-    ObjectNode measure(Backend backend, RunConfig config, DType dtype, BenchReport report) {
-        Ceilings ceilings = Ceilings.measure(backend, dtype);
-        try (BenchRun run = BenchRun.open(backend, config)) {
-            List<KernelRow> rows = KernelBench.rows(run);
-            print(report.memoryTable(rows, ceilings));
-            return report.json(ceilings, rows);
-        }
+    ObjectNode measure(Backend backend, RunConfig config, DType dtype, BenchReport header) {
+        MemorySuite suite = MemorySuite.measure(backend, config, dtype);
+        print(MemorySuiteTable.of(suite));
+        report.ifPresent(path -> ThroughputPage.write(MemorySuitePage.of(suite), path));
+        return MemorySuiteJson.of(suite);
     }
 }

@@ -8,6 +8,7 @@ import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.FrozenStorage;
 import jlora.runtime.weight.ModelWeights;
+import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
 import jlora.trainer.loop.BatchPlans;
 import jlora.trainer.loop.Blueprint;
@@ -16,6 +17,7 @@ import jlora.trainer.loop.Session;
 import jlora.trainer.report.MemoryItem;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -33,6 +35,13 @@ public final class RunPlan {
      * @param longest tokens of the longest sequence
      */
     public record BatchSize(int tokens, int sequences, int longest) {}
+
+    /** Labels of allocations, by which plan and session are compared. */
+    static final String CHECKPOINT_COPY = "checkpoint copy";
+
+    static final String RESERVED = "reserved by the backend";
+    private static final String INPUTS = "batch inputs";
+    private static final String STEP = "plan";
 
     private final Blueprint blueprint;
     private final BatchPlans training;
@@ -88,7 +97,8 @@ public final class RunPlan {
                                         (inputs, longest) ->
                                                 passes.evaluate(inputs, loss, longest)));
         long resident =
-                residentItems(blueprint, device.reserved(), copy).stream()
+                resident(blueprint, device.reserved(), copy).values().stream()
+                        .flatMap(List::stream)
                         .mapToLong(MemoryItem::bytes)
                         .sum();
         Recompute recompute =
@@ -136,32 +146,37 @@ public final class RunPlan {
 
     /** Allocates the arena and the inputs, owned by the session, and places the plans in them. */
     public void bind(Session session) {
-        MemoryArena arena = session.own(session.backend().allocate("plan", arenaBytes()));
-        MemoryArena inputs = session.own(session.backend().allocate("batch inputs", inputBytes()));
+        MemoryArena arena = session.allocate(to -> to.allocate(STEP, arenaBytes()));
+        MemoryArena inputs = session.allocate(to -> to.allocate(INPUTS, inputBytes()));
         training.bind(arena, inputs);
         evaluation.ifPresent(e -> e.bind(arena, inputs));
     }
 
-    /** What stays for the whole run. */
-    private static List<MemoryItem> residentItems(Blueprint blueprint, long reserved, long copy) {
+    /** What stays for the whole run, by the allocation that holds it. */
+    private static Map<String, List<MemoryItem>> resident(
+            Blueprint blueprint, long reserved, long copy) {
+        Map<String, List<MemoryItem>> all = new LinkedHashMap<>();
         ModelWeights weights = blueprint.model().weights();
-        List<MemoryItem> items = new ArrayList<>();
-        weightItems(items, weights);
+        List<MemoryItem> base = new ArrayList<>();
+        weightItems(base, weights);
         if (weights.borderBytes() > 0) {
-            items.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
+            base.add(new MemoryItem("adapters (borders)", weights.borderBytes()));
         }
+        all.put(ModelWeights.LABEL, base);
         if (blueprint.parameters().elements() > 0) {
-            item(items, blueprint, Storage.Role.MASTER, "trained parameters (float32)");
-            item(items, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
-            item(items, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
+            List<MemoryItem> trained = new ArrayList<>();
+            item(trained, blueprint, Storage.Role.MASTER, "trained parameters (float32)");
+            item(trained, blueprint, Storage.Role.GRADIENT, "gradients (float32)");
+            item(trained, blueprint, Storage.Role.OPTIMIZER, "optimizer moments (float32)");
+            all.put(ParameterSet.LABEL, trained);
         }
         if (copy > 0) {
-            items.add(new MemoryItem("checkpoint copy (float32)", copy));
+            all.put(CHECKPOINT_COPY, List.of(new MemoryItem("checkpoint copy (float32)", copy)));
         }
         if (reserved > 0) {
-            items.add(new MemoryItem("kernels' scratch", reserved));
+            all.put(RESERVED, List.of(new MemoryItem("kernels' scratch", reserved)));
         }
-        return items;
+        return all;
     }
 
     /** Matrices of layers in the form that they stay in, and what stays as it is. */
@@ -210,8 +225,14 @@ public final class RunPlan {
 
     /** Every line of the plan; the sum is {@link #totalBytes}. */
     public List<MemoryItem> items() {
-        List<MemoryItem> items = new ArrayList<>(residentItems(blueprint, reserved, copy));
-        items.add(new MemoryItem("batch inputs", inputBytes()));
+        return itemsByAllocation().values().stream().flatMap(List::stream).toList();
+    }
+
+    /** The lines of the plan by the label of the allocation that holds them. */
+    Map<String, List<MemoryItem>> itemsByAllocation() {
+        Map<String, List<MemoryItem>> all = resident(blueprint, reserved, copy);
+        all.put(INPUTS, List.of(new MemoryItem("batch inputs", inputBytes())));
+        List<MemoryItem> items = new ArrayList<>();
         Plan plan = microBatch();
         for (Map.Entry<Plan.Part, Long> part : plan.parts().entrySet()) {
             long most = plan.largestParts().get(part.getKey());
@@ -224,7 +245,8 @@ public final class RunPlan {
             items.add(
                     new MemoryItem("evaluation beyond training", arenaBytes() - plan.arenaBytes()));
         }
-        return items;
+        all.put(STEP, items);
+        return all;
     }
 
     public long totalBytes() {

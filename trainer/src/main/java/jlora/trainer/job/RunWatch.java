@@ -8,11 +8,11 @@ import jlora.trainer.config.RunConfig;
 import jlora.trainer.launch.Ranks;
 import jlora.trainer.metrics.MetricsReader;
 import jlora.trainer.metrics.MetricsServer;
-import jlora.trainer.metrics.ResidentMemory;
 import jlora.trainer.metrics.RunEvent;
 import jlora.trainer.metrics.RunLog;
 import jlora.trainer.metrics.RunPhase;
 import jlora.trainer.metrics.RunStatus;
+import jlora.trainer.metrics.UsedMemory;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -94,9 +94,7 @@ final class RunWatch implements AutoCloseable {
 
     /** The model is loaded: tells what memory it takes from now on. */
     void loaded(TrainJob job, Backend backend) {
-        status.memory(
-                job.plan().totalBytes(),
-                job.device().gpu() ? backend::usedBytes : () -> ResidentMemory.bytes().orElse(0));
+        status.memory(job.plan().totalBytes(), () -> UsedMemory.bytes(backend).orElse(0));
     }
 
     /** The run has ended, well or not. */

@@ -25,11 +25,13 @@ import jlora.trainer.loop.TrainEngine;
 import jlora.trainer.loop.TrainLoop;
 import jlora.trainer.loop.Workers;
 import jlora.trainer.metrics.StepListener;
+import jlora.trainer.metrics.UsedMemory;
 import jlora.trainer.optim.schedule.Schedules;
 
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 
 /**
  * A training run from its configuration to a trained session: everything that can fail without
@@ -270,7 +272,12 @@ public final class TrainJob implements AutoCloseable {
      */
     ParameterCopy copy() {
         if (copy == null) {
+            OptionalLong before = UsedMemory.bytes(session.backend());
             copy = session.own(new ParameterCopy(session.blueprint().parameters()));
+            if (!device.gpu()) {
+                long bytes = ParameterCopy.bytes(session.blueprint().parameters());
+                session.count(RunPlan.CHECKPOINT_COPY, bytes, before);
+            }
         }
         return copy;
     }

@@ -22,6 +22,7 @@ import jlora.trainer.metrics.RunLog;
 import jlora.trainer.metrics.RunPhase;
 import jlora.trainer.metrics.StepListeners;
 import jlora.trainer.metrics.StepMetrics;
+import jlora.trainer.report.MemoryComparison;
 import jlora.trainer.report.ReportData;
 import jlora.trainer.report.ReportPage;
 
@@ -191,10 +192,12 @@ public final class TrainRun {
         double seconds = (System.nanoTime() - start) / 1e9;
         Path path = folder.path();
         job.save(path);
-        report(job, backend, files.history(), seconds, path);
+        MemoryComparison memory = RunMemory.of(job.plan(), job.session());
+        report(job, backend, files.history(), memory, seconds, path);
         workers.finish();
         after.accept(backend, job.model());
         Path page = path.resolve("report.html");
+        log.say(memory(memory));
         String kind = job.model().lora().isPresent() ? "Adapter" : "Model";
         log.say(
                 RunEvent.info("end", kind + " in " + path + ", report in " + page)
@@ -302,8 +305,29 @@ public final class TrainRun {
         return stop.reason().orElse("another worker was asked to end");
     }
 
+    /** Plan and count of a finished run, as something that it tells. */
+    private static RunEvent memory(MemoryComparison memory) {
+        RunEvent event =
+                RunEvent.info("memory", memory.text())
+                        .with("planned_bytes", memory.planned())
+                        .with("allocated_bytes", memory.allocated());
+        if (memory.counted().isPresent()) {
+            event =
+                    event.with("counted_by", memory.countedBy())
+                            .with("counted_bytes", memory.counted().getAsLong());
+        }
+        return memory.peak().isPresent()
+                ? event.with("counted_peak_bytes", memory.peak().getAsLong())
+                : event;
+    }
+
     private static void report(
-            TrainJob job, Backend backend, MetricsHistory history, double seconds, Path path) {
+            TrainJob job,
+            Backend backend,
+            MetricsHistory history,
+            MemoryComparison memory,
+            double seconds,
+            Path path) {
         Map<String, String> facts = new LinkedHashMap<>();
         facts.put("model", job.model().folder().toString());
         facts.put("architecture", job.model().model().config().modelType());
@@ -332,6 +356,7 @@ public final class TrainRun {
                         history.steps(),
                         history.evaluations(),
                         job.plan().items(),
+                        Optional.of(memory),
                         job.model().config().settings(),
                         facts),
                 path.resolve("report.html"));

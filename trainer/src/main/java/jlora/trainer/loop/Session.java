@@ -5,17 +5,22 @@ import jlora.runtime.adapter.lora.LoraAdapter;
 import jlora.runtime.adapter.lora.LoraFactors;
 import jlora.runtime.backend.Backend;
 import jlora.runtime.model.Model;
+import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Tensor;
 import jlora.runtime.weight.HostValues;
 import jlora.runtime.weight.Parameter;
 import jlora.runtime.weight.ParameterSet;
 import jlora.runtime.weight.Placement;
+import jlora.trainer.metrics.UsedMemory;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Function;
 
 /**
  * A blueprint in the memory of a backend: weights, trained parameters, and small results that
@@ -25,6 +30,8 @@ public final class Session implements AutoCloseable {
     private final Backend backend;
     private final Blueprint blueprint;
     private final Resources owned = new Resources();
+    private final List<Allocation> allocations = new ArrayList<>();
+    private final OptionalLong usedBefore;
     private final Tensor loss;
 
     /**
@@ -36,13 +43,14 @@ public final class Session implements AutoCloseable {
         this.backend = backend;
         this.blueprint = blueprint;
         this.loss = loss;
+        this.usedBefore = UsedMemory.bytes(backend);
         try {
-            own(blueprint.model().weights().allocate(backend));
+            allocate(blueprint.model().weights()::allocate);
             blueprint.model().weights().allocateHost(backend).ifPresent(this::own);
             if (blueprint.parameters().elements() > 0) {
-                own(blueprint.parameters().allocate(backend));
+                allocate(blueprint.parameters()::allocate);
             }
-            own(Placement.allocate(backend, "results", List.of(loss.storage())));
+            allocate(to -> Placement.allocate(to, "results", List.of(loss.storage())));
             blueprint.model().fillConstants(backend);
         } catch (RuntimeException | Error e) {
             Resources.closeAfter(e, this);
@@ -53,6 +61,41 @@ public final class Session implements AutoCloseable {
     /** Closes memory, or what uses it, together with this session; the latest first. */
     public <T extends AutoCloseable> T own(T resource) {
         return owned.own(resource);
+    }
+
+    /** Allocates memory that is closed together with this session, and counts it. */
+    public MemoryArena allocate(Function<Backend, MemoryArena> allocation) {
+        OptionalLong before = UsedMemory.bytes(backend);
+        MemoryArena arena = own(allocation.apply(backend));
+        count(arena.label(), arena.bytes(), before);
+        return arena;
+    }
+
+    /**
+     * Counts memory that was allocated elsewhere.
+     *
+     * @param before {@link UsedMemory#bytes} before it was
+     */
+    public void count(String label, long bytes, OptionalLong before) {
+        OptionalLong now = UsedMemory.bytes(backend);
+        boolean known = before.isPresent() && now.isPresent();
+        allocations.add(
+                new Allocation(
+                        label,
+                        bytes,
+                        known
+                                ? OptionalLong.of(now.getAsLong() - before.getAsLong())
+                                : OptionalLong.empty()));
+    }
+
+    /** What was allocated for this session so far, in that order. */
+    public List<Allocation> allocations() {
+        return List.copyOf(allocations);
+    }
+
+    /** Memory in use before this session allocated anything; empty where nobody counts. */
+    public OptionalLong usedBefore() {
+        return usedBefore;
     }
 
     public Backend backend() {

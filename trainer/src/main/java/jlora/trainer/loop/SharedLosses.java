@@ -33,7 +33,7 @@ final class SharedLosses {
         this.slots = slots;
         this.row = Tensor.dense(label, Storage.Role.RESULT, DType.F32, 1, slots + 1L);
         this.slot = IntStream.range(0, slots).mapToObj(i -> row.columns(i, 1)).toList();
-        session.own(Placement.allocate(session.backend(), label, List.of(row.storage())));
+        session.allocate(to -> Placement.allocate(to, label, List.of(row.storage())));
     }
 
     int slots() {

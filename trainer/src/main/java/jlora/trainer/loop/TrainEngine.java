@@ -98,11 +98,10 @@ public final class TrainEngine {
         this.adapters = Math.max(1, session.blueprint().adapters().size());
         int groups = session.blueprint().parameters().groups().size();
         this.norms = Tensor.dense("grad_norm", Storage.Role.RESULT, DType.F32, groups, 2);
-        session.own(
-                Placement.allocate(
-                        session.backend(),
-                        "optimizer scalars",
-                        List.of(rate.storage(), norms.storage())));
+        session.allocate(
+                to ->
+                        Placement.allocate(
+                                to, "optimizer scalars", List.of(rate.storage(), norms.storage())));
         this.update = passes.update(rate, norms, maxGradNorm, adamW);
     }
 

@@ -13,9 +13,18 @@ public final class ResidentMemory {
 
     /** Bytes; empty on other systems than Linux. */
     public static OptionalLong bytes() {
+        return read("VmRSS:");
+    }
+
+    /** The most bytes that there ever were; empty on other systems than Linux. */
+    public static OptionalLong peak() {
+        return read("VmHWM:");
+    }
+
+    private static OptionalLong read(String field) {
         try {
             for (String line : Files.readAllLines(STATUS)) {
-                if (line.startsWith("VmRSS:")) {
+                if (line.startsWith(field)) {
                     return OptionalLong.of(Long.parseLong(line.replaceAll("[^0-9]", "")) << 10);
                 }
             }

@@ -8,6 +8,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * What a report shows.
@@ -17,6 +18,7 @@ import java.util.Map;
  * @param steps the logged steps, in order
  * @param evaluations the evaluations, in order
  * @param memory the memory plan, in the order to show it
+ * @param measured what the plan came to; empty where that is not known
  * @param settings the resolved configuration
  * @param facts everything else worth keeping (model, device, versions, duration, tokens), in the
  *     order to show it
@@ -27,6 +29,7 @@ public record ReportData(
         List<StepMetrics> steps,
         List<EvalMetrics> evaluations,
         List<MemoryItem> memory,
+        Optional<MemoryComparison> measured,
         List<Setting> settings,
         Map<String, String> facts) {
     public ReportData {

@@ -5,9 +5,6 @@ import jlora.trainer.config.Setting;
 import jlora.trainer.metrics.EvalMetrics;
 import jlora.trainer.metrics.StepMetrics;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -37,18 +34,10 @@ public final class ReportPage {
     }
 
     private String page() {
-        Markup page = new Markup();
-        page.raw("<!DOCTYPE html>\n");
-        page.open("html", "lang", "en", "xmlns", "http://www.w3.org/1999/xhtml").open("head");
-        page.empty("meta", "charset", "utf-8");
-        page.empty("meta", "name", "viewport", "content", "width=device-width, initial-scale=1");
-        page.empty("meta", "name", "color-scheme", "content", "light dark");
-        page.element("title", data.title() + " · jlora");
-        page.open("style").raw(style()).close("style").close("head").open("body").open("main");
-        page.open("header")
-                .element("p", "jlora run report", "class", "kind")
-                .element("h1", data.title());
-        page.element("p", data.subtitle(), "class", "subtitle").close("header");
+        return Page.html(data.title(), "jlora run report", data.subtitle(), this::body);
+    }
+
+    private void body(Markup page) {
         tiles(page);
         charts(page);
         if (!data.memory().isEmpty()) {
@@ -56,8 +45,15 @@ public final class ReportPage {
             new MemoryBar(data.memory()).write(page);
             page.close("section");
         }
+        data.measured()
+                .ifPresent(
+                        measured -> {
+                            page.open("section", "class", "card")
+                                    .element("h2", "Planned and measured");
+                            new MemoryTable(measured).write(page);
+                            page.close("section");
+                        });
         tables(page);
-        return page.close("main").close("body").close("html").toString();
     }
 
     private void tiles(Markup page) {
@@ -67,19 +63,23 @@ public final class ReportPage {
             StepMetrics last = steps.getLast();
             double seconds = steps.stream().mapToDouble(StepMetrics::seconds).sum();
             long tokens = steps.stream().mapToLong(StepMetrics::tokens).sum();
-            tile(page, "final loss", value(last.loss()), "from " + value(steps.getFirst().loss()));
+            Page.tile(
+                    page,
+                    "final loss",
+                    value(last.loss()),
+                    "from " + value(steps.getFirst().loss()));
             bestEvaluation(page);
-            tile(
+            Page.tile(
                     page,
                     "throughput",
                     seconds > 0 ? Axis.label(tokens / seconds) : "–",
                     "tokens per second, mean");
-            tile(
+            Page.tile(
                     page,
                     "tokens",
                     Axis.label(tokens),
                     "in " + String.format(Locale.ROOT, "%,d", last.step()) + " steps");
-            tile(
+            Page.tile(
                     page,
                     "time in steps",
                     duration(seconds),
@@ -89,7 +89,13 @@ public final class ReportPage {
         }
         if (!data.memory().isEmpty()) {
             long total = data.memory().stream().mapToLong(MemoryItem::bytes).sum();
-            tile(page, "planned memory", MemoryBar.bytes(total), "known before the first step");
+            Page.tile(
+                    page,
+                    "planned memory",
+                    MemoryBar.bytes(total),
+                    data.measured()
+                            .flatMap(MemoryComparison::summary)
+                            .orElse("known before the first step"));
         }
         page.close("section");
     }
@@ -100,7 +106,7 @@ public final class ReportPage {
                 .min(java.util.Comparator.comparingDouble(EvalMetrics::loss))
                 .ifPresent(
                         best ->
-                                tile(
+                                Page.tile(
                                         page,
                                         "best eval loss",
                                         value(best.loss()),
@@ -108,13 +114,6 @@ public final class ReportPage {
                                                 + Axis.label(best.perplexity())
                                                 + ", step "
                                                 + best.step()));
-    }
-
-    private static void tile(Markup page, String name, String value, String note) {
-        page.open("div", "class", "tile")
-                .element("p", name, "class", "name")
-                .element("p", value, "class", "value");
-        page.element("p", note, "class", "note").close("div");
     }
 
     private void charts(Markup page) {
@@ -232,13 +231,5 @@ public final class ReportPage {
         return s < 3600
                 ? String.format(Locale.ROOT, "%d min %02d s", s / 60, s % 60)
                 : String.format(Locale.ROOT, "%d h %02d min", s / 3600, s / 60 % 60);
-    }
-
-    private static String style() {
-        try (InputStream in = ReportPage.class.getResourceAsStream("report.css")) {
-            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
     }
 }

@@ -317,7 +317,16 @@ class ObservedRunTest {
         List<String> events = lines.stream().map(l -> l.get("event").textValue()).toList();
         assertEquals("device", events.getFirst());
         assertEquals(
-                List.of("plan", "start", "step", "evaluation", "step", "step", "evaluation", "end"),
+                List.of(
+                        "plan",
+                        "start",
+                        "step",
+                        "evaluation",
+                        "step",
+                        "step",
+                        "evaluation",
+                        "memory",
+                        "end"),
                 events.subList(events.indexOf("plan"), events.size()));
         for (ObjectNode line : lines) {
             Instant time = Instant.parse(line.get("time").textValue());
@@ -328,6 +337,12 @@ class ObservedRunTest {
         assertTrue(plan.get("fits").booleanValue());
         assertTrue(plan.get("total_bytes").longValue() > 0);
         assertTrue(plan.get("memory").isArray());
+        ObjectNode memory = lines.get(events.indexOf("memory"));
+        long planned = plan.get("total_bytes").longValue();
+        assertEquals(planned, memory.get("planned_bytes").longValue());
+        long unplanned = memory.get("allocated_bytes").longValue() - planned;
+        assertTrue(unplanned >= 0 && unplanned <= 1024, memory::toString); // loss, rate, norm
+        assertTrue(memory.get("counted_bytes").longValue() > planned, memory::toString);
         ObjectNode end = lines.getLast();
         assertEquals(run.out().toString(), end.get("path").textValue());
         assertEquals(6, end.get("steps").longValue());

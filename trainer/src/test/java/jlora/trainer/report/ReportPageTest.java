@@ -27,6 +27,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Random;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -82,11 +84,28 @@ class ReportPageTest {
                         new MemoryItem("live layer", 2_097_152),
                         new MemoryItem("workspace", 65_536),
                         new MemoryItem("logits chunk", 524_288)),
+                Optional.of(measured()),
                 RunConfig.load(
-                                java.util.Optional.empty(),
+                                Optional.empty(),
                                 List.of("lora_r=8", "output_dir=out/<b>", "max_length=256"))
                         .settings(),
                 facts);
+    }
+
+    private static MemoryComparison measured() {
+        return new MemoryComparison(
+                "operating system",
+                List.of(
+                        new MemoryComparison.Line(
+                                "weights",
+                                1_203_968,
+                                1_203_968,
+                                OptionalLong.of(1_204_224),
+                                List.of(
+                                        new MemoryItem("weights, f32", 1_040_128),
+                                        new MemoryItem("adapters", 163_840)))),
+                OptionalLong.of(98_566_144),
+                OptionalLong.of(99_999_744));
     }
 
     private static Document parse(String html) throws Exception {
@@ -117,6 +136,10 @@ class ReportPageTest {
         }
         data.facts().forEach((name, value) -> assertTrue(text.contains(value), name));
         assertTrue(text.contains("10,510,080"), "total bytes");
+        assertTrue(text.contains("counted by the operating system"), text);
+        for (String counted : List.of("1,204,224", "98,566,144", "99,999,744")) {
+            assertTrue(text.contains(counted), counted);
+        }
         if (System.getProperty("jlora.sample-report") != null) {
             Files.writeString(Path.of(System.getProperty("jlora.sample-report")), html);
         }
@@ -143,6 +166,18 @@ class ReportPageTest {
                         List.of(),
                         List.of(),
                         List.of(new MemoryItem(hostile, 1)),
+                        Optional.of(
+                                new MemoryComparison(
+                                        hostile,
+                                        List.of(
+                                                new MemoryComparison.Line(
+                                                        hostile,
+                                                        1,
+                                                        1,
+                                                        OptionalLong.empty(),
+                                                        List.of(new MemoryItem(hostile, 1)))),
+                                        OptionalLong.of(2),
+                                        OptionalLong.empty())),
                         List.of(new Setting(hostile, hostile, true)),
                         Map.of(hostile, hostile));
         String html = ReportPage.html(data);

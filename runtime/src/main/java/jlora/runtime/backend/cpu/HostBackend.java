@@ -64,6 +64,11 @@ public abstract class HostBackend implements Backend {
     }
 
     @Override
+    public long cacheBytes() {
+        return HostCaches.ofThisMachine().lastLevelBytes();
+    }
+
+    @Override
     public void copy(Tensor to, Tensor from) {
         Backend.requireDense(to, from);
         long bytes = from.elements() * from.dtype().bytes();

@@ -213,6 +213,11 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
+    public long cacheBytes() {
+        return device().l2Bytes();
+    }
+
+    @Override
     public void copy(Tensor to, Tensor from) {
         requireOwner();
         Backend.requireDense(to, from);
