@@ -102,10 +102,10 @@ public record Fp8Case(
         return cases;
     }
 
-    /** The products of Llama-3.1-8B, 4096 tokens: q/k/v, o, gate/up, down; and gate/up of 70B. */
+    /** Llama-3.1-8B at 4096 tokens: q/k/v, gate/up and down. */
     public static List<OpCase<Fp8Kernel>> speed() {
         List<OpCase<Fp8Kernel>> cases = new ArrayList<>();
-        int[][] shapes = {{4096, 6144}, {4096, 4096}, {4096, 28672}, {14336, 4096}, {8192, 57344}};
+        int[][] shapes = {{4096, 6144}, {4096, 28672}, {14336, 4096}};
         for (Scaling scaling : List.of(Scaling.ROW, Scaling.BLOCK)) {
             for (int[] shape : shapes) {
                 cases.add(
@@ -197,7 +197,7 @@ public record Fp8Case(
         Slot y = p.target("out", dtype, tokens, out, layout, accumulate, products(in));
         Slot dx = p.target("dx", dtype, tokens, in, layout, accumulate, products(out));
         p.pass(
-                "quantize weight",
+                "quantizeWeight",
                 0,
                 List.of(source),
                 weight.all(),
@@ -222,7 +222,7 @@ public record Fp8Case(
                 List.of(whole),
                 (k, t) -> k.dequantize(t.apply(whole), weight.matrix(t)));
         p.pass(
-                "quantize x",
+                "quantizeInput",
                 0,
                 List.of(x),
                 xq.all(),
@@ -240,7 +240,7 @@ public record Fp8Case(
             reads.addAll(weight.scales().stream().toList());
         }
         p.pass(
-                "quantize dOut",
+                "quantizeGradient",
                 0,
                 reads,
                 dyq.all(),
