@@ -155,6 +155,20 @@ public record Fp8Matrix(Tensor codes, Scaling scaling, Optional<Tensor> scales) 
         return new Fp8Matrix(codes.rows(first, count), scaling, part);
     }
 
+    /**
+     * What products ask for: out[T,N] of x[T,K] and weight[N,K].
+     *
+     * @throws IllegalArgumentException where shapes or scalings do not go together
+     */
+    public static void checkProduct(Tensor out, Fp8Matrix x, Fp8Matrix weight) {
+        boolean shapes =
+                x.rows() == out.rows() && weight.rows() == out.cols() && x.cols() == weight.cols();
+        if (!shapes || x.scaling() != weight.scaling().ofActivations() || !out.dtype().isFloat()) {
+            throw new IllegalArgumentException(
+                    "no product: " + out.describe() + " of " + x + " and " + weight);
+        }
+    }
+
     /** Name, shape and scaling for messages. */
     @Override
     public String toString() {

@@ -25,8 +25,12 @@ import java.util.Optional;
  *   dA = dUᵀ·X,  dB = s·dYᵀ·U
  * </pre>
  *
- * The thin products are those of {@link jlora.runtime.kernel.LowRankKernel}. With dropout, U sees
- * masked inputs and W does not, so dX takes its low-rank term separately: dX = dY·W + mask∘(dU·A).
+ * Over a frozen weight in FP8 the large products are others (see {@code Fp8Product}), and U, dU, dA
+ * and dB the same.
+ *
+ * <p>The thin products are those of {@link jlora.runtime.kernel.LowRankKernel}. With dropout, U
+ * sees masked inputs and W does not, so dX takes its low-rank term separately: dX = dY·W +
+ * mask∘(dU·A).
  */
 public final class Linear {
     private final Trace trace;

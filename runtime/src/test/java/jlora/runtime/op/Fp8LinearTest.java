@@ -1,5 +1,10 @@
 package jlora.runtime.op;
 
+import static jlora.runtime.op.Fp8Layer.IN;
+import static jlora.runtime.op.Fp8Layer.OUT;
+import static jlora.runtime.op.Fp8Layer.RANK;
+import static jlora.runtime.op.Fp8Layer.TOKENS;
+
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -9,34 +14,25 @@ import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
-import jlora.runtime.backend.cpu.reference.Elements;
 import jlora.runtime.backend.cpu.reference.ReferenceBackend;
 import jlora.runtime.backend.cuda.Emulator;
 import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.kernel.Fp8Matrix.Scaling;
 import jlora.runtime.kernel.GeluKernel;
-import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.plan.Plan;
 import jlora.runtime.plan.Recompute;
 import jlora.runtime.plan.Trace;
 import jlora.runtime.tensor.DType;
-import jlora.runtime.tensor.MemoryArena;
-import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
-import jlora.runtime.weight.Placement;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
 
 /**
  * A linear layer over a frozen FP8 weight, against the same layer over the weight that the codes
@@ -44,236 +40,9 @@ import java.util.Random;
  * the activations costs.
  */
 class Fp8LinearTest {
-    private static final int TOKENS = 16;
-    private static final int IN = 160;
-    private static final int OUT = 144;
-    private static final int RANK = 8;
 
     /** Half a unit of a code's last place is up to 1/16 of it; errors of many terms average out. */
     private static final double FORMAT_ERROR = 0.04;
-
-    private record Results(double[] y, double[] dx, double[] dA, double[] dB) {}
-
-    /** One layer in the memory of a backend, its inputs and the gradient of its result given. */
-    private static final class Layer implements AutoCloseable {
-        private final Backend backend;
-        private final DType dtype;
-        private final Scaling scaling;
-        private final List<MemoryArena> arenas = new ArrayList<>();
-        private final List<Storage> storages = new ArrayList<>();
-        private final Map<Tensor, Tensor> gradients = new HashMap<>();
-        private final Tensor x;
-        private final Tensor dy;
-        private final Tensor whole;
-        private final Tensor bias;
-        private final Tensor rng;
-        private final Fp8Matrix weight;
-        private final Fp8Matrix transposed;
-        private final Border border;
-
-        Layer(Backend backend, DType dtype, Scaling scaling, float dropout) {
-            this.backend = backend;
-            this.dtype = dtype;
-            this.scaling = scaling;
-            x = padded("x", TOKENS, IN, RANK);
-            dy = padded("dy", TOKENS, OUT, RANK);
-            // What the codes stand for, with the border around it.
-            Tensor tall = padded("w", OUT + RANK, IN, RANK);
-            whole = tall.rows(0, OUT);
-            bias = padded("bias", 1, OUT, 0);
-            rng = placed(Tensor.dense("rng", Storage.Role.RESULT, DType.I32, 1, 3));
-            weight = matrix("w8", OUT, IN, scaling);
-            transposed = matrix("w8t", IN, OUT, scaling.ofTranspose());
-            border = border(tall, dropout);
-            for (LowRankBorder.Block block : border.blocks()) {
-                for (Tensor value : List.of(block.a(), block.b())) {
-                    gradient(value);
-                }
-            }
-            gradient(x);
-            arenas.add(Placement.allocate(backend, "layer", storages));
-            fill(tall);
-        }
-
-        private Border border(Tensor tall, float dropout) {
-            Tensor a = tall.rows(OUT, RANK);
-            Tensor b = whole.columns(IN, RANK);
-            Tensor lastB =
-                    new Tensor(
-                            "b1",
-                            tall.storage(),
-                            dtype,
-                            OUT - 100,
-                            2,
-                            100 * tall.stride() + IN + 3,
-                            tall.stride());
-            var first =
-                    new LowRankBorder.Block(
-                            a.rows(0, 3), b.rows(0, 100).columns(0, 3), 0, 0, 0, 2, dropout, 1);
-            var last = new LowRankBorder.Block(a.rows(3, 2), lastB, 0, 100, 3, 0.5f, 0, 2);
-            return new Border(
-                    new LowRankBorder(a, b, List.of(first, last)),
-                    whole.columns(0, IN + RANK),
-                    tall);
-        }
-
-        private Tensor placed(Tensor tensor) {
-            storages.add(tensor.storage());
-            return tensor;
-        }
-
-        private Tensor padded(String name, long rows, long cols, long pad) {
-            return placed(Tensor.padded(name, Storage.Role.RESULT, dtype, rows, cols, pad));
-        }
-
-        private Fp8Matrix matrix(String name, long rows, long cols, Scaling by) {
-            return Fp8Matrix.allocate(
-                    rows,
-                    cols,
-                    by,
-                    (what, type, r, c) ->
-                            placed(
-                                    Tensor.dense(
-                                            name + "." + what, Storage.Role.WEIGHT, type, r, c)));
-        }
-
-        private void gradient(Tensor value) {
-            gradients.put(
-                    value,
-                    placed(
-                            Tensor.dense(
-                                    "d" + value.name(),
-                                    Storage.Role.GRADIENT,
-                                    DType.F32,
-                                    value.rows(),
-                                    value.cols())));
-        }
-
-        private void fill(Tensor tall) {
-            Random random = new Random(3);
-            write(x, normal(random, x, 1));
-            write(dy, normal(random, dy, 1));
-            write(bias, normal(random, bias, 1));
-            backend.upload(rng, MemorySegment.ofArray(new int[] {1, 2, 3}));
-            // As the loader has it: 128 rows at a time, quantised, and gone.
-            write(whole, normal(random, whole, 0.1));
-            for (int row = 0; row < OUT; row += Fp8Matrix.BLOCK) {
-                int rows = Math.min(Fp8Matrix.BLOCK, OUT - row);
-                backend.kernels()
-                        .fp8()
-                        .quantize(weight.rows(row, rows), whole.rows(row, rows), Optional.empty());
-            }
-            backend.kernels().fp8().transpose(transposed, weight);
-            backend.kernels().fp8().dequantize(whole, weight);
-            for (LowRankBorder.Block block : border.blocks()) {
-                write(block.a(), normal(random, block.a(), 1));
-                write(block.b(), normal(random, block.b(), 1));
-            }
-        }
-
-        private static double[] normal(Random random, Tensor like, double sigma) {
-            double[] values = new double[(int) like.elements()];
-            for (int i = 0; i < values.length; i++) {
-                values[i] = sigma * random.nextGaussian();
-            }
-            return values;
-        }
-
-        private void write(Tensor to, double[] values) {
-            try (MemoryArena host = MemoryArena.host("values", to.elements() * 4)) {
-                Tensor dense = dense(to, host);
-                for (int i = 0; i < values.length; i++) {
-                    Elements.set(dense, i / to.cols(), i % to.cols(), values[i]);
-                }
-                backend.upload(to, dense.segment());
-            }
-        }
-
-        private double[] read(Tensor from) {
-            try (MemoryArena host = MemoryArena.host("values", from.elements() * 4)) {
-                Tensor dense = dense(from, host);
-                backend.download(dense.segment(), from);
-                double[] values = new double[(int) from.elements()];
-                for (int i = 0; i < values.length; i++) {
-                    values[i] = Elements.get(dense, i / from.cols(), i % from.cols());
-                }
-                return values;
-            }
-        }
-
-        private static Tensor dense(Tensor like, MemoryArena host) {
-            Tensor dense =
-                    Tensor.dense(
-                            like.name(),
-                            Storage.Role.RESULT,
-                            like.dtype(),
-                            like.rows(),
-                            like.cols());
-            host.place(dense.storage(), 0);
-            return dense;
-        }
-
-        private Tensor frozen(Trace trace, boolean bordered) {
-            return Linear.apply(
-                    trace,
-                    "layer",
-                    x,
-                    weight,
-                    Optional.of(transposed),
-                    Optional.of(bias),
-                    Optional.of(border.lowRank()).filter(_ -> bordered),
-                    Optional.empty(),
-                    rng);
-        }
-
-        private Tensor plain(Trace trace, boolean bordered) {
-            return Linear.apply(
-                    trace,
-                    "layer",
-                    x,
-                    whole,
-                    Optional.of(bias),
-                    Optional.of(border).filter(_ -> bordered),
-                    Optional.empty(),
-                    rng);
-        }
-
-        /** The layer over codes, or over what they stand for. */
-        Results train(boolean fp8, boolean bordered) {
-            Trace forward = Trace.training(dtype, gradients);
-            Tensor result = fp8 ? frozen(forward, bordered) : plain(forward, bordered);
-            double[] y = run(forward.finish());
-            assertEquals(result.elements(), y.length);
-
-            Trace trace = Trace.training(dtype, gradients);
-            trace.given(fp8 ? frozen(trace, bordered) : plain(trace, bordered), dy);
-            double[] dx = run(trace.finish());
-            LowRankBorder.Block block = border.blocks().getFirst();
-            return new Results(
-                    y, dx, read(gradients.get(block.a())), read(gradients.get(block.b())));
-        }
-
-        /**
-         * What the last step writes: whatever else lies in the arena may be overwritten by then.
-         */
-        double[] run(Plan plan) {
-            gradients.values().forEach(this::zero);
-            try (MemoryArena arena = backend.allocate("plan", plan.arenaBytes())) {
-                plan.bind(arena);
-                plan.run(backend);
-                return read(plan.steps().getLast().writes().getFirst());
-            }
-        }
-
-        private void zero(Tensor gradient) {
-            write(gradient, new double[(int) gradient.elements()]);
-        }
-
-        @Override
-        public void close() {
-            arenas.forEach(MemoryArena::close);
-        }
-    }
 
     @ParameterizedTest
     @CsvSource({
@@ -286,19 +55,19 @@ class Fp8LinearTest {
     void adaptersTrainAsOverTheWeightThatTheCodesStandFor(
             Scaling scaling, DType dtype, float dropout) {
         try (Backend backend = new ReferenceBackend();
-                Layer layer = new Layer(backend, dtype, scaling, dropout)) {
-            Results fp8 = layer.train(true, true);
-            Results plain = layer.train(false, true);
-            assertArrayEquals(plain.dA, fp8.dA);
-            assertArrayEquals(plain.dB, fp8.dB);
-            assertTrue(difference(plain.y, fp8.y) < FORMAT_ERROR);
-            assertTrue(difference(plain.dx, fp8.dx) < FORMAT_ERROR);
-            Results frozen = layer.train(true, false);
-            Results without = layer.train(false, false);
-            assertTrue(difference(without.y, frozen.y) < FORMAT_ERROR);
-            assertTrue(difference(without.dx, frozen.dx) < FORMAT_ERROR);
-            assertTrue(difference(plain.y, without.y) > 0.1, "the border counts");
-            assertTrue(difference(plain.dx, without.dx) > 0.1, "the border counts");
+                Fp8Layer layer = new Fp8Layer(backend, dtype, scaling, dropout)) {
+            Fp8Layer.Results fp8 = layer.train(true, true);
+            Fp8Layer.Results plain = layer.train(false, true);
+            assertArrayEquals(plain.dA(), fp8.dA());
+            assertArrayEquals(plain.dB(), fp8.dB());
+            assertTrue(difference(plain.y(), fp8.y()) < FORMAT_ERROR);
+            assertTrue(difference(plain.dx(), fp8.dx()) < FORMAT_ERROR);
+            Fp8Layer.Results frozen = layer.train(true, false);
+            Fp8Layer.Results without = layer.train(false, false);
+            assertTrue(difference(without.y(), frozen.y()) < FORMAT_ERROR);
+            assertTrue(difference(without.dx(), frozen.dx()) < FORMAT_ERROR);
+            assertTrue(difference(plain.y(), without.y()) > 0.1, "the border counts");
+            assertTrue(difference(plain.dx(), without.dx()) > 0.1, "the border counts");
         }
     }
 
@@ -307,8 +76,8 @@ class Fp8LinearTest {
     @EnumSource(names = {"ROW", "BLOCK"})
     void resultsAreThoseOfTheQuantisedActivations(Scaling scaling) {
         try (Backend backend = new ReferenceBackend();
-                Layer layer = new Layer(backend, DType.F32, scaling, 0)) {
-            Results got = layer.train(true, true);
+                Fp8Layer layer = new Fp8Layer(backend, DType.F32, scaling, 0)) {
+            Fp8Layer.Results got = layer.train(true, true);
             double[] w = layer.read(layer.whole);
             double[] a = layer.read(layer.border.lowRank().a());
             double[] b = layer.read(layer.border.lowRank().b());
@@ -352,8 +121,8 @@ class Fp8LinearTest {
                     dx[t * IN + k] = sum;
                 }
             }
-            assertArrayEquals(y, got.y, 2e-5);
-            assertArrayEquals(dx, got.dx, 2e-4);
+            assertArrayEquals(y, got.y(), 2e-5);
+            assertArrayEquals(dx, got.dx(), 2e-4);
         }
     }
 
@@ -394,27 +163,27 @@ class Fp8LinearTest {
     @ParameterizedTest
     @CsvSource({"ROW, F32", "BLOCK, F32", "ROW, BF16", "BLOCK, BF16"})
     void theProcessorAndTheGpuAgreeWithTheReference(Scaling scaling, DType dtype) {
-        Results expected;
+        Fp8Layer.Results expected;
         try (Backend backend = new ReferenceBackend();
-                Layer layer = new Layer(backend, dtype, scaling, 0.3f)) {
+                Fp8Layer layer = new Fp8Layer(backend, dtype, scaling, 0.3f)) {
             expected = layer.train(true, true);
         }
         double limit = dtype == DType.F32 ? 1e-6 : 4e-3;
         try (Backend backend = new CpuBackend(new CpuOptions(2, ProductLibrary.AUTO));
-                Layer layer = new Layer(backend, dtype, scaling, 0.3f)) {
+                Fp8Layer layer = new Fp8Layer(backend, dtype, scaling, 0.3f)) {
             assertNear(expected, layer.train(true, true), limit);
         }
         try (Backend backend = Emulator.open().backend();
-                Layer layer = new Layer(backend, dtype, scaling, 0.3f)) {
+                Fp8Layer layer = new Fp8Layer(backend, dtype, scaling, 0.3f)) {
             assertNear(expected, layer.train(true, true), limit);
         }
     }
 
-    private static void assertNear(Results expected, Results got, double limit) {
-        assertTrue(difference(expected.y, got.y) < limit);
-        assertTrue(difference(expected.dx, got.dx) < limit);
-        assertTrue(difference(expected.dA, got.dA) < limit);
-        assertTrue(difference(expected.dB, got.dB) < limit);
+    private static void assertNear(Fp8Layer.Results expected, Fp8Layer.Results got, double limit) {
+        assertTrue(difference(expected.y(), got.y()) < limit);
+        assertTrue(difference(expected.dx(), got.dx()) < limit);
+        assertTrue(difference(expected.dA(), got.dA()) < limit);
+        assertTrue(difference(expected.dB(), got.dB()) < limit);
     }
 
     private static double difference(double[] expected, double[] got) {
@@ -433,7 +202,7 @@ class Fp8LinearTest {
     @EnumSource(names = {"ROW", "BLOCK"})
     void recomputingChangesNoBit(Scaling scaling) {
         try (Backend backend = new ReferenceBackend();
-                Layer layer = new Layer(backend, DType.F32, scaling, 0)) {
+                Fp8Layer layer = new Fp8Layer(backend, DType.F32, scaling, 0)) {
             List<double[]> all = new ArrayList<>();
             for (Recompute recompute : List.of(Recompute.none(), Recompute.full())) {
                 Trace trace = Trace.training(DType.F32, layer.gradients);
@@ -456,7 +225,7 @@ class Fp8LinearTest {
     @Test
     void aGradientNeedsTheTranspose() {
         try (Backend backend = new ReferenceBackend();
-                Layer layer = new Layer(backend, DType.F32, Scaling.ROW, 0)) {
+                Fp8Layer layer = new Fp8Layer(backend, DType.F32, Scaling.ROW, 0)) {
             Trace trace = Trace.training(DType.F32, layer.gradients);
             Tensor y =
                     Linear.apply(

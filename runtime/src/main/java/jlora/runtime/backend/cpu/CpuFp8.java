@@ -19,7 +19,7 @@ import java.util.Optional;
  */
 final class CpuFp8 implements Fp8Kernel {
     private static final int TILE_ROWS = 256;
-    private static final int TILE_COLS = 128;
+    private static final int TILE_COLS = 256;
 
     /** Columns of a panel: whole blocks of scales. */
     private static final int DEPTH = 1024;
@@ -30,9 +30,6 @@ final class CpuFp8 implements Fp8Kernel {
 
     /** Of one thread: two panels and their product. */
     private static final int SCRATCH_FLOATS = SUMS + TILE_ROWS * TILE_COLS;
-
-    /** Side of the squares that are transposed: as many bytes as a cache line. */
-    private static final int SQUARE = 64;
 
     private final CpuPool pool;
     private final Products products;
@@ -85,20 +82,7 @@ final class CpuFp8 implements Fp8Kernel {
 
     @Override
     public void transpose(Fp8Matrix to, Fp8Matrix from) {
-        Tensor source = from.codes();
-        Tensor target = to.codes();
-        pool.run(
-                Math.ceilDiv(from.cols(), (long) SQUARE),
-                Math.max(1, Rows.grain(from.rows() * SQUARE)),
-                (part, first, end) -> {
-                    long last = Math.min(from.cols(), end * SQUARE);
-                    for (long row = 0; row < from.rows(); row += SQUARE) {
-                        long rows = Math.min(SQUARE, from.rows() - row);
-                        for (long col = first * SQUARE; col < last; col++) {
-                            transposeColumn(target, source, row, rows, col);
-                        }
-                    }
-                });
+        ByteTranspose.run(pool, to.codes(), from.codes());
         if (from.scaling() == Scaling.BLOCK) {
             Tensor scales = from.scales().orElseThrow();
             for (long r = 0; r < scales.rows(); r++) {
@@ -109,18 +93,9 @@ final class CpuFp8 implements Fp8Kernel {
         }
     }
 
-    private static void transposeColumn(
-            Tensor target, Tensor source, long row, long rows, long col) {
-        long at = target.byteOffset(col) + row;
-        long from = source.byteOffset(row) + col;
-        for (long i = 0; i < rows; i++) {
-            byte code = source.segment().get(ValueLayout.JAVA_BYTE, from + i * source.stride());
-            target.segment().set(ValueLayout.JAVA_BYTE, at + i, code);
-        }
-    }
-
     @Override
     public void multiply(Tensor out, Fp8Matrix x, Fp8Matrix weight, boolean accumulate) {
+        Fp8Matrix.checkProduct(out, x, weight);
         int down = Math.toIntExact(Math.ceilDiv(out.rows(), (long) TILE_ROWS));
         int across = Math.toIntExact(Math.ceilDiv(out.cols(), (long) TILE_COLS));
         pool.tasks(

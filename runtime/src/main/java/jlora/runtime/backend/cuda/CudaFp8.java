@@ -49,8 +49,8 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
 
     private static final long TRANSPOSE_TILE_SCALAR = 32;
 
-    /** With scales of blocks, the library wants rows of activations in fours. */
-    private static final int TOKENS = 4;
+    /** With scales of blocks, the library wants tokens, outputs and rows of scales in fours. */
+    private static final int FOURS = 4;
 
     /** Sides of a product that the library is asked for, to know whether it has any. */
     private static final int PROBE = 256;
@@ -59,7 +59,8 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
     private final CudaProducts products;
     private final Tensor ones = Tensor.dense("ones", Storage.Role.WORKSPACE, DType.F32, 1, ONES);
     private final MemoryArena memory;
-    private boolean filled;
+
+    /** What the library has products of. With the first, the ones are filled. */
     private final Set<Scaling> offered = EnumSet.noneOf(Scaling.class);
 
     CudaFp8(CudaKernels kernels, CudaProducts products) {
@@ -98,6 +99,9 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
                             + "): they take a GPU of sm_90 (H100, H200), cuBLASLt 12.9 or later"
                             + " and cuda_binding: panama; leave weight_dtype out, or set"
                             + " load_in_4bit: true");
+        }
+        if (offered.isEmpty()) {
+            new CudaRandomFill(kernels).constant(ones, 1);
         }
         offered.add(weights);
     }
@@ -179,14 +183,10 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
 
     @Override
     public void multiply(Tensor out, Fp8Matrix x, Fp8Matrix weight, boolean accumulate) {
-        check(out, x, weight);
+        Fp8Matrix.checkProduct(out, x, weight);
         requireProducts(weight.scaling());
         if (out.elements() == 0) {
             return;
-        }
-        if (weight.scaling() == Scaling.NONE && !filled) {
-            new CudaRandomFill(kernels).constant(ones, 1);
-            filled = true;
         }
         Optional<PreparedMatmul> prepared = Optional.empty();
         MatmulArguments arguments =
@@ -217,18 +217,15 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
                 && scalesFit(x)
                 && (weight.scaling() != Scaling.NONE || weight.rows() <= ONES)
                 && (weight.scaling() == Scaling.NONE || scalesFit(weight))
-                && (!blocks || (x.rows() % TOKENS == 0 && weight.rows() % TOKENS == 0));
+                && (!blocks || (x.rows() % FOURS == 0 && weight.rows() % FOURS == 0));
     }
 
     private static boolean scalesFit(Fp8Matrix matrix) {
         Tensor scales = scales(matrix);
+        long fours = Math.ceilDiv(scales.cols(), (long) FOURS) * FOURS;
         boolean step =
                 switch (matrix.scaling()) {
-                    case BLOCK ->
-                            scales.rows() == 1
-                                    ? true
-                                    : scales.stride()
-                                            == Math.ceilDiv(scales.cols(), (long) TOKENS) * TOKENS;
+                    case BLOCK -> scales.rows() == 1 || scales.stride() == fours;
                     case PIECE -> scales.isDense();
                     case ROW, NONE -> true;
                 };
@@ -305,18 +302,6 @@ final class CudaFp8 implements Fp8Kernel, AutoCloseable {
 
     private static Tensor scales(Fp8Matrix matrix) {
         return matrix.scales().orElseThrow();
-    }
-
-    private static void check(Tensor out, Fp8Matrix x, Fp8Matrix weight) {
-        boolean shapes =
-                x.rows() == out.rows()
-                        && weight.rows() == out.cols()
-                        && x.cols() == weight.cols()
-                        && x.scaling() == weight.scaling().ofActivations();
-        if (!shapes || !out.dtype().isFloat()) {
-            throw new IllegalArgumentException(
-                    "no product: " + out.describe() + " of " + x + " and " + weight);
-        }
     }
 
     @Override

@@ -125,10 +125,10 @@ final class ThreadCountTest {
                 (pool, tensors) -> {
                     CpuFp8 fp8 = new CpuFp8(pool, new VectorProducts());
                     Fp8Matrix x = tensors.fp8(300, 1100, Scaling.PIECE);
-                    Fp8Matrix weight = tensors.fp8(200, 1100, Scaling.BLOCK);
-                    Tensor out = tensors.zeros(300, 200);
+                    Fp8Matrix weight = tensors.fp8(270, 1100, Scaling.BLOCK);
+                    Tensor out = tensors.zeros(300, 270);
                     fp8.quantize(x, tensors.normal(300, 1100), Optional.empty());
-                    fp8.quantize(weight, tensors.normal(200, 1100), Optional.empty());
+                    fp8.quantize(weight, tensors.normal(270, 1100), Optional.empty());
                     fp8.multiply(out, x, weight, true);
                     return out;
                 });

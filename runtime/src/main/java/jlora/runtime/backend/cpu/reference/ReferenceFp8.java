@@ -82,6 +82,7 @@ public final class ReferenceFp8 implements Fp8Kernel {
 
     @Override
     public void multiply(Tensor out, Fp8Matrix x, Fp8Matrix weight, boolean accumulate) {
+        Fp8Matrix.checkProduct(out, x, weight);
         for (long t = 0; t < out.rows(); t++) {
             for (long n = 0; n < out.cols(); n++) {
                 double sum = accumulate ? Elements.get(out, t, n) : 0;
