@@ -32,7 +32,8 @@ public record LinearBench(double loraMilliseconds, double frozenMilliseconds) {
     public static LinearBench of(BenchRun run, List<KernelRow> rows) {
         double lora = 0;
         for (KernelRow row : rows) {
-            boolean linear = row.op().startsWith("linear.") || row.op().equals("linear");
+            boolean linear =
+                    row.op().equals("linear") || row.op().matches("(linear|fp8|four_bit)[.].*");
             if (linear || row.op().startsWith("low_rank")) {
                 lora += row.calls() * row.milliseconds();
             }

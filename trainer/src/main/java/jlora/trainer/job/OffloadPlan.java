@@ -58,27 +58,32 @@ record OffloadPlan(double copySeconds, double computeSeconds, int batch) {
                 hidingBatch());
     }
 
-    /**
-     * Refuses what makes no sense: offload of a run on the CPU, and copies that the products cannot
-     * hide, unless the configuration says to go on; both exit code 2.
-     */
-    static void require(RunConfig config, RunPlan plan, Device device) {
-        if (config.base().offload() == Offload.NONE) {
-            return;
-        }
-        String place = config.place("offload").map(p -> p + ": ").orElse("");
-        if (!device.gpu()) {
+    /** Refuses the offload of a run on the CPU, whose memory is the host's; exit code 2. */
+    static void requireGpu(RunConfig config, boolean gpu) {
+        if (config.base().offload() == Offload.HOST && !gpu) {
             throw JloraException.usage(
-                    place
+                    place(config)
                             + "offload: host keeps weights out of the memory of a GPU, but this run"
                             + " is on the CPU, whose memory is the host's; remove it or set"
                             + " device: cuda.");
         }
+    }
+
+    private static String place(RunConfig config) {
+        return config.place("offload").map(p -> p + ": ").orElse("");
+    }
+
+    /**
+     * Refuses what makes no sense: the above, and copies that the products cannot hide, unless the
+     * configuration says to go on; both exit code 2.
+     */
+    static void require(RunConfig config, RunPlan plan, Device device) {
+        requireGpu(config, device.gpu());
         int batch = config.train().perDeviceTrainBatchSize();
         Optional<OffloadPlan> offload = of(plan, device, batch);
         if (offload.filter(o -> !o.hidden()).isPresent() && !config.base().allowSlowOffload()) {
             throw JloraException.usage(
-                    place
+                    place(config)
                             + String.format(
                                     Locale.ROOT,
                                     "offload: host would wait for copies, %.2f s for each"

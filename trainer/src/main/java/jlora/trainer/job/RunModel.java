@@ -317,6 +317,7 @@ public final class RunModel {
      */
     Session open(Backend backend, Tensor loss, StopRequest stop) {
         Runnable poll = () -> stop.check("the model was loaded");
+        OffloadPlan.requireGpu(config, backend.asynchronous());
         if (model().weights().storage().form() instanceof FrozenStorage.Form.Fp8 form) {
             backend.kernels().fp8().requireProducts(form.scaling());
         }

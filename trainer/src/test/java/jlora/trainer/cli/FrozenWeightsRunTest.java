@@ -153,6 +153,12 @@ class FrozenWeightsRunTest {
     }
 
     @ParameterizedTest
+    @CsvSource({"eval", "generate"})
+    void offloadOfTheCpuIsRefusedByEveryCommand(String command) {
+        run.run(command, "--offload=host").refused(ExitCode.USAGE, "whose memory is the host's");
+    }
+
+    @ParameterizedTest
     @CsvSource({"plan", "train"})
     void weightsThatAreQuantisedAlreadyAreRefused(String command) throws IOException {
         Path file = run.model().resolve("config.json");

@@ -159,8 +159,8 @@ class ConfigErrorTest {
                         + " remove it or set method: lora",
                 error("method: full\nlora_r: 4\n"));
         assertEquals(
-                "run.yaml:1: shard_base shares frozen weights among workers, and method full"
-                        + " freezes none; remove it or set method: lora",
+                "run.yaml:1: shard_base is about frozen weights, and method full freezes none;"
+                        + " remove it or set method: lora",
                 error("shard_base: true\nmethod: full\n"));
         assertEquals(
                 "run.yaml:2: adapter_name_or_path has no effect with method full, which trains"

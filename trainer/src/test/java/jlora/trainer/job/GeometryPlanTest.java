@@ -2,11 +2,14 @@ package jlora.trainer.job;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 
+import jlora.runtime.ExitCode;
+import jlora.runtime.JloraException;
 import jlora.runtime.io.HuggingFaceFolder;
 import jlora.trainer.config.RunConfig;
 
@@ -107,6 +110,73 @@ class GeometryPlanTest {
         assertEquals(4 * trained, items(job).get("trained parameters (float32)"), 256);
         assertEquals(8 * trained, items(job).get("optimizer moments (float32)"), 512);
         assertTrue(items(job).get("adapters (borders)") >= 2 * trained);
+    }
+
+    /**
+     * Four bits and a scale for 64 of them: eight bits where they are double quantised, whose own
+     * scales are 256 times fewer.
+     */
+    @Test
+    void codesAreCountedToTheByte() {
+        Map<String, Long> nested = items(plan("llama-3.1-70b", HUGE, "load_in_4bit=true"));
+        Map<String, Long> plain =
+                items(
+                        plan(
+                                "llama-3.1-70b",
+                                HUGE,
+                                "load_in_4bit=true",
+                                "bnb_4bit_use_double_quant=false"));
+        long elements = 80 * (8192L * (8192 + 2048) + 8192L * 8192 + 3 * 8192L * 28672);
+        assertEquals(elements / 2 + elements / 16, plain.get("layers (nf4)"));
+        long blocks = elements / 64;
+        long each = 80 * 7 * 256; // a mean for each module
+        assertEquals(
+                elements / 2 + blocks + blocks / 64 + each,
+                nested.get("layers (nf4, double quantised)"));
+        long tables = 2 * (2 * 128256L * 8192 + (2 * 80 + 1) * 8192L) + 256;
+        assertEquals(tables, nested.get("embeddings, norms, head (bfloat16)"));
+        assertEquals(
+                elements + 80 * 4 * (10240L + 8192 + 2 * 28672 + 8192),
+                items(plan("llama-3.1-70b", HUGE, "weight_dtype=fp8")).get("layers (fp8 by rows)"));
+    }
+
+    /** The bounds that the project set itself for one GPU; a hundred thousand tokens may not. */
+    @Test
+    void quantisedGiantsFitOneGpu() {
+        PlanJob llama = plan("llama-3.1-70b", 100L << 30, "load_in_4bit=true", "max_length=4096");
+        assertTrue(llama.fits(), llama.table().text());
+        for (int length : new int[] {2048, 1024}) {
+            PlanJob gpt3 =
+                    plan(
+                            "gpt3-175b",
+                            111L << 30,
+                            "load_in_4bit=true",
+                            "lora_r=4",
+                            "lora_target_modules=c_attn",
+                            "max_length=" + length);
+            assertTrue(gpt3.fits(), gpt3.table().text());
+            assertEquals(18_874_368, gpt3.plan().trainedParameters());
+            assertEquals(0, gpt3.plan().hostBytes());
+        }
+        PlanJob whole = plan("llama-3.1-70b", 100L << 30, "max_length=4096");
+        assertFalse(whole.fits());
+        assertTrue(whole.advice().contains("load_in_4bit: true"), whole.advice());
+    }
+
+    @Test
+    void layersInHostMemoryLeaveTheDevice() {
+        PlanJob job = plan("llama-3.1-70b", 40L << 30, "offload=host", "max_length=1024");
+        assertTrue(job.fits(), job.table().text());
+        long elements = 80 * (8192L * (8192 + 2048) + 8192L * 8192 + 3 * 8192L * 28672);
+        assertEquals(2 * elements, job.plan().hostBytes(), 0.01 * elements);
+        assertEquals(4 * elements, job.plan().fetchedBytesPerStep(), 0.02 * elements);
+        OffloadPlan.requireHostMemory(job.plan(), job.plan().hostBytes());
+        JloraException e =
+                assertThrows(
+                        JloraException.class,
+                        () -> OffloadPlan.requireHostMemory(job.plan(), 64L << 30));
+        assertEquals(ExitCode.OUT_OF_MEMORY, e.exitCode());
+        assertTrue(e.getMessage().contains("and this machine has 64.00 GiB left"), e.getMessage());
     }
 
     /** Processor time of the thread that plans: what the machine does besides does not count. */
