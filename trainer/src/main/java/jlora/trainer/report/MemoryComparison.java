@@ -67,6 +67,10 @@ public record MemoryComparison(
         if (counted.isPresent()) {
             out.append("; the ").append(countedBy).append(" counts ");
             out.append(MemoryBar.bytes(counted.getAsLong()));
+            long beside = counted.getAsLong() - allocated();
+            if (beside > 0) { // Java itself, or a GPU's context and libraries
+                out.append(", ").append(MemoryBar.bytes(beside)).append(" of it beside these");
+            }
         }
         if (peak.isPresent()) {
             out.append(", at most ").append(MemoryBar.bytes(peak.getAsLong()));

@@ -108,6 +108,14 @@ class ReportPageTest {
                 OptionalLong.of(99_999_744));
     }
 
+    @Test
+    void planAndCountAreOneLine() {
+        assertEquals(
+                "memory: 1.15 MiB planned, 1.15 MiB allocated; the operating system counts 94.00"
+                        + " MiB, 92.85 MiB of it beside these, at most 95.37 MiB",
+                measured().text());
+    }
+
     private static Document parse(String html) throws Exception {
         return DocumentBuilderFactory.newInstance()
                 .newDocumentBuilder()

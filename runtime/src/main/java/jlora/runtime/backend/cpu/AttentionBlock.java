@@ -3,9 +3,11 @@ package jlora.runtime.backend.cpu;
 import jlora.runtime.backend.cpu.AttentionScratch.Slot;
 import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.kernel.AttentionShape;
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 
 /**
  * A block of consecutive query rows of one head and the keys that any of them sees, so that scores
@@ -34,6 +36,44 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
         int position = past + from;
         int low = window == 0 ? 0 : Math.max(0, position - window + 1);
         return new AttentionBlock(sequenceRow + from, position, Math.min(ROWS, length - from), low);
+    }
+
+    /**
+     * Keys up to which whole blocks are multiplied as bf16. Each number of keys is a shape that the
+     * product library prepares once, for a millisecond, and has to keep; blocks come in multiples
+     * of their rows, so that these are few. Rows of any length that end a sequence are not.
+     */
+    private static final int NARROW_KEYS = 2048;
+
+    /** Whether the products of this block that take no rounded scores are products of bf16. */
+    boolean narrow(Products products, DType dtype) {
+        return dtype == DType.BF16
+                && rows == ROWS
+                && keys() <= NARROW_KEYS
+                && products.bf16IsFaster();
+    }
+
+    /**
+     * c = alpha·a·bᵀ: scores, or their gradients, of a block that is {@link #narrow}.
+     *
+     * @param a bf16 [rows, size]
+     * @param b bf16 [keys, size]
+     */
+    void multiplyNarrow(Products products, int size, float alpha, Operand a, Operand b, Operand c) {
+        products.multiply(
+                new Products.Product(
+                        rows,
+                        keys(),
+                        size,
+                        alpha,
+                        DType.BF16,
+                        a,
+                        transposed(b),
+                        Optional.empty(),
+                        false,
+                        DType.F32,
+                        c,
+                        true));
     }
 
     /** Blocks of a sequence. */
@@ -65,7 +105,8 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
      * Attention of the block: stores its rows of {@code out}, and of {@code lse} unless that is
      * null.
      *
-     * @param keys the block's keys, from {@link #lowKey} on, as f32
+     * @param keys the block's keys, from {@link #lowKey} on, as f32; as they are when narrow
+     * @param narrow see {@link #narrow}
      * @param mask 0 or −∞ for each of these keys, or null
      */
     void forward(
@@ -77,13 +118,20 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
             Tensor lse,
             Tensor qkv,
             Operand keys,
+            boolean narrow,
             Operand values,
             MemorySegment mask) {
         int size = shape.headDim();
-        Operand queries = scratch.read(Slot.QUERIES, qkv, queryRow, rows, (long) head * size, size);
+        long col = (long) head * size;
         Operand scores = scratch.matrix(Slot.SCORES, ROWS, leading());
         Operand result = scratch.matrix(Slot.OUT, ROWS, size);
-        products.f32(rows, keys(), size, shape.scale(), queries, transposed(keys), 0f, scores);
+        if (narrow) {
+            Operand queries = AttentionScratch.inPlace(qkv, queryRow, col);
+            multiplyNarrow(products, size, shape.scale(), queries, keys, scores);
+        } else {
+            Operand queries = scratch.read(Slot.QUERIES, qkv, queryRow, rows, col, size);
+            products.f32(rows, keys(), size, shape.scale(), queries, transposed(keys), 0f, scores);
+        }
         float[] inverse = new float[rows];
         for (int r = 0; r < rows; r++) {
             AttentionScores.Softmax softmax =
@@ -100,7 +148,7 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
             }
         }
         products.f32(rows, size, keys(), 1f, scores, values, 0f, result);
-        scratch.write(out, queryRow, rows, (long) head * size, size, result, inverse);
+        scratch.write(out, queryRow, rows, col, size, result, inverse);
     }
 
     static Operand transposed(Operand operand) {

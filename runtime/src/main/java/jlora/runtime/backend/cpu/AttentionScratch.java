@@ -68,11 +68,16 @@ final class AttentionScratch {
         return matrix;
     }
 
+    /** A head's rows where they lie, in their own type. */
+    static Operand inPlace(Tensor from, long firstRow, long col) {
+        long offset = from.byteOffset(firstRow) + col * from.dtype().bytes();
+        return new Operand(from.segment(), offset, from.stride(), false);
+    }
+
     /** A head's rows as f32: where they lie if they are f32, else widened into the slot. */
     Operand read(Slot slot, Tensor from, long firstRow, int rows, long col, int size) {
         if (from.dtype() == DType.F32) {
-            return new Operand(
-                    from.segment(), from.byteOffset(firstRow) + 4 * col, from.stride(), false);
+            return inPlace(from, firstRow, col);
         }
         Operand matrix = matrix(slot, rows, size);
         Rows.widen(

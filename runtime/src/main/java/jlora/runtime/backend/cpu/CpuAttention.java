@@ -71,6 +71,7 @@ final class CpuAttention implements AttentionKernel {
                     int keyHead = task.head / (shape.heads() / shape.kvHeads());
                     long keyCol = shape.queryCols() + (long) keyHead * size;
                     int firstKey = sequence.first + block.lowKey();
+                    boolean narrow = block.narrow(products, qkv.dtype());
                     block.forward(
                             products,
                             scratch,
@@ -79,7 +80,11 @@ final class CpuAttention implements AttentionKernel {
                             out,
                             lse,
                             qkv,
-                            scratch.read(Slot.KEYS, qkv, firstKey, block.keys(), keyCol, size),
+                            narrow
+                                    ? AttentionScratch.inPlace(qkv, firstKey, keyCol)
+                                    : scratch.read(
+                                            Slot.KEYS, qkv, firstKey, block.keys(), keyCol, size),
+                            narrow,
                             scratch.read(
                                     Slot.VALUES,
                                     qkv,
@@ -170,9 +175,27 @@ final class CpuAttention implements AttentionKernel {
                 Operand p = scratch.matrix(Slot.SCORES, AttentionBlock.ROWS, block.leading());
                 Operand ds =
                         scratch.matrix(Slot.SCORE_GRADIENTS, AttentionBlock.ROWS, block.leading());
-                products.f32(
-                        rows, count, size, shape.scale(), queries, keyRows(keys, low, true), 0f, p);
-                products.f32(rows, count, size, 1f, d, keyRows(values, low, true), 0f, ds);
+                if (block.narrow(products, qkv.dtype())) {
+                    block.multiplyNarrow(
+                            products,
+                            size,
+                            shape.scale(),
+                            AttentionScratch.inPlace(qkv, row, col),
+                            AttentionScratch.inPlace(qkv, first + low, keyCol),
+                            p);
+                    block.multiplyNarrow(
+                            products,
+                            size,
+                            1f,
+                            AttentionScratch.inPlace(dOut, row, col),
+                            AttentionScratch.inPlace(qkv, first + low, valueCol),
+                            ds);
+                } else {
+                    Operand keysT = keyRows(keys, low, true);
+                    Operand valuesT = keyRows(values, low, true);
+                    products.f32(rows, count, size, shape.scale(), queries, keysT, 0f, p);
+                    products.f32(rows, count, size, 1f, d, valuesT, 0f, ds);
+                }
                 MemorySegment mask = mask(scratch, keyMask, first + low, count);
                 for (int r = 0; r < rows; r++) {
                     AttentionScores.gradient(

@@ -140,6 +140,7 @@ final class CpuCachedAttention implements CachedAttentionKernel {
                 null,
                 qkv,
                 scratch.read(Slot.KEYS, cache, firstKey, block.keys(), keyCol, size),
+                false,
                 scratch.read(
                         Slot.VALUES, cache, firstKey, block.keys(), keyCol + shape.keyCols(), size),
                 null);

@@ -55,6 +55,11 @@ final class OneDnnProducts implements Products {
     }
 
     @Override
+    public boolean bf16IsFaster() {
+        return bf16;
+    }
+
+    @Override
     public void multiply(Product p) {
         if (closed) {
             throw new IllegalStateException("oneDNN is closed");

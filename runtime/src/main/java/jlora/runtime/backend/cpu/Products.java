@@ -98,6 +98,9 @@ interface Products extends AutoCloseable {
     /** Computes one product. */
     void multiply(Product product);
 
+    /** True where products of bf16 are faster than those of f32 that was widened from it. */
+    boolean bf16IsFaster();
+
     /**
      * c = alpha·op(a)·op(b) + beta·c, all f32, for shapes that vary from call to call; beta is 0 or
      * 1.

@@ -40,6 +40,11 @@ final class VectorProducts implements Products {
     }
 
     @Override
+    public boolean bf16IsFaster() {
+        return false;
+    }
+
+    @Override
     public void multiply(Product p) {
         if (p.m() == 0 || p.n() == 0) {
             return;

@@ -12,6 +12,11 @@ final class PlainProducts implements Products {
     }
 
     @Override
+    public boolean bf16IsFaster() {
+        return false;
+    }
+
+    @Override
     public void multiply(Product p) {
         for (int i = 0; i < p.m(); i++) {
             for (int j = 0; j < p.n(); j++) {
