@@ -150,7 +150,7 @@ final class FourBitStored implements ExpandedMatrix {
     }
 
     private Step await(String label, Tensor what) {
-        return Step.of(label, List.of(), List.of(what), k -> aside.get().await(what));
+        return Step.of(label, List.of(), List.of(what), k -> aside.get().await(what)).moves(0);
     }
 
     private Tensor bytes(Storage storage, long from) {

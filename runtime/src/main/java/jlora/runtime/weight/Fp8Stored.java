@@ -136,10 +136,11 @@ public final class Fp8Stored {
                         k -> aside.get().startTranspose(transposed, matrix)),
                 List.of(
                         Step.of(
-                                "fp8.wait",
-                                List.of(),
-                                whole,
-                                k -> aside.get().await(transposed.codes()))));
+                                        "fp8.wait",
+                                        List.of(),
+                                        whole,
+                                        k -> aside.get().await(transposed.codes()))
+                                .moves(0)));
     }
 
     private static List<Tensor> tensors(Fp8Matrix matrix) {

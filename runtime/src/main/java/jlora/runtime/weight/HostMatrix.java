@@ -69,7 +69,9 @@ final class HostMatrix implements ExpandedMatrix {
         Tensor from = host.columns(0, stride);
         Tensor to = scratch.rows(0, host.rows()).columns(0, stride);
         List<Step> after = new ArrayList<>();
-        after.add(Step.of("prefetch.wait", List.of(), List.of(to), k -> aside.get().await(to)));
+        after.add(
+                Step.of("prefetch.wait", List.of(), List.of(to), k -> aside.get().await(to))
+                        .moves(0));
         after.addAll(finish);
         return new Expansion(
                 scratch.storage(),

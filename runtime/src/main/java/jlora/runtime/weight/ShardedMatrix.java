@@ -78,10 +78,11 @@ final class ShardedMatrix implements ExpandedMatrix {
         List<Step> after = new ArrayList<>();
         after.add(
                 Step.of(
-                        "gather.wait",
-                        List.of(),
-                        List.of(whole),
-                        k -> sharding.collective().awaitGather(whole)));
+                                "gather.wait",
+                                List.of(),
+                                List.of(whole),
+                                k -> sharding.collective().awaitGather(whole))
+                        .moves(0));
         after.addAll(finish);
         return new Expansion(
                 scratch.storage(),

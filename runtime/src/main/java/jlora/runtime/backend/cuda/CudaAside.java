@@ -78,6 +78,12 @@ final class CudaAside implements Aside, AutoCloseable {
         compute.waitFor(done(to));
     }
 
+    /** The compute stream waits for all that was started: what is timed then has it in its time. */
+    void join() {
+        beside.record(started);
+        compute.waitFor(started);
+    }
+
     /** One for each storage: events are few and used again in every step. */
     private CudaEvent done(Tensor to) {
         return done.computeIfAbsent(

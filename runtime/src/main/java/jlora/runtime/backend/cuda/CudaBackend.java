@@ -292,7 +292,12 @@ public final class CudaBackend implements Backend {
     @Override
     public double milliseconds(Runnable work) {
         try (EventTimer timer = new EventTimer(context, stream)) {
-            return timer.milliseconds(1, work);
+            return timer.milliseconds(
+                    1,
+                    () -> {
+                        work.run();
+                        aside.join();
+                    });
         }
     }
 
