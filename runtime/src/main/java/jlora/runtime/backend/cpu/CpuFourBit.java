@@ -23,9 +23,18 @@ final class CpuFourBit implements FourBitKernel {
     private static final int LANES = VectorMath.LANES;
 
     private final CpuPool pool;
+    private final boolean vectors;
 
     CpuFourBit(CpuPool pool) {
+        this(pool, FourBitBlocks.VECTORS);
+    }
+
+    /**
+     * @param vectors whether dequantising looks elements up by vectors of 512 bits
+     */
+    CpuFourBit(CpuPool pool, boolean vectors) {
         this.pool = pool;
+        this.vectors = vectors;
     }
 
     @Override
@@ -175,32 +184,30 @@ final class CpuFourBit implements FourBitKernel {
         }
     }
 
-    private static void dequantize(Tensor to, FourBitMatrix matrix, long firstRow, long endRow) {
-        FourBitBlocks blocks = new FourBitBlocks(matrix, to.dtype());
+    private void dequantize(Tensor to, FourBitMatrix matrix, long firstRow, long endRow) {
+        FourBitBlocks blocks = new FourBitBlocks(matrix, to.dtype(), vectors);
         int width = to.dtype().bytes();
         long cols = matrix.cols();
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment whole = arena.allocate((long) BLOCK * width, BLOCK);
+            MemorySegment space = arena.allocate((long) BLOCK * width, BLOCK);
             MemorySegment bytes = arena.allocate(FourBitBlocks.CODE_BYTES);
             for (long row = firstRow; row < endRow; row++) {
                 long end = (row + 1) * cols;
                 long at = to.byteOffset(row);
-                int count;
-                for (long i = row * cols; i < end; i += count, at += (long) count * width) {
+                long count;
+                for (long i = row * cols; i < end; i += count, at += count * width) {
                     long block = i / BLOCK;
                     int skipped = (int) (i % BLOCK);
-                    count = (int) Math.min(BLOCK - skipped, end - i);
-                    if (count == BLOCK) {
-                        blocks.expand(block, to.segment(), at);
+                    long whole = (end - i) / BLOCK;
+                    if (skipped == 0 && whole > 0) {
+                        count = whole * BLOCK;
+                        blocks.expand(block, whole, to.segment(), at);
                     } else {
                         // Rows begin and end within blocks.
-                        blocks.expandPart(block, whole, bytes);
+                        count = Math.min(BLOCK - skipped, end - i);
+                        blocks.expandPart(block, space, bytes);
                         MemorySegment.copy(
-                                whole,
-                                (long) skipped * width,
-                                to.segment(),
-                                at,
-                                (long) count * width);
+                                space, (long) skipped * width, to.segment(), at, count * width);
                     }
                 }
             }

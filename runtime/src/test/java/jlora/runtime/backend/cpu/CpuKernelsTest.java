@@ -51,7 +51,8 @@ final class CpuKernelsTest {
                         cases(OpStems.PUBLISH, CpuPublish::new),
                         cases(OpStems.RANDOM_FILL, CpuRandomFill::new),
                         cases(OpStems.MERGE, CpuMerge::new),
-                        cases(OpStems.FOUR_BIT, CpuFourBit::new),
+                        cases(OpStems.FOUR_BIT, pool -> new CpuFourBit(pool, true)),
+                        cases(OpStems.FOUR_BIT, pool -> new CpuFourBit(pool, false)),
                         cases(OpStems.FP8, pool -> new CpuFp8(pool, PRODUCTS)))
                 .flatMap(stream -> stream);
     }
