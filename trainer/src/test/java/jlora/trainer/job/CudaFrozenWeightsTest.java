@@ -76,7 +76,10 @@ final class CudaFrozenWeightsTest {
         }
     }
 
-    /** Sums differ in their order, so here and there an activation gets the next code. */
+    /**
+     * Sums differ in their order, so here and there an activation gets the next code, and the steps
+     * after it go on from there.
+     */
     @Test
     void fp8FollowsTheCpu() {
         RunConfig config = CudaRuns.config("dtype=float32", "weight_dtype=fp8");
@@ -86,7 +89,8 @@ final class CudaFrozenWeightsTest {
         }
         Trained got = train(config, cuda);
         for (int i = 0; i < got.losses.size(); i++) {
-            assertEquals(expected.losses.get(i), got.losses.get(i), 0.01, "step " + (i + 1));
+            double most = i == 0 ? 5e-3 : 0.03;
+            assertEquals(expected.losses.get(i), got.losses.get(i), most, "step " + (i + 1));
         }
     }
 
