@@ -40,4 +40,12 @@ public interface FourBitKernel {
      * @param from of K columns each; products are formed in f32 and rounded to nearest even
      */
     void dequantize(Tensor to, List<FourBitMatrix> from);
+
+    /** What {@link #dequantize} asks for. */
+    static void requireFit(Tensor to, List<FourBitMatrix> from) {
+        boolean cols = from.stream().allMatch(m -> m.cols() == to.cols());
+        if (!cols || from.stream().mapToLong(FourBitMatrix::rows).sum() != to.rows()) {
+            throw new IllegalArgumentException("four-bit matrices do not fill " + to.describe());
+        }
+    }
 }

@@ -173,6 +173,7 @@ final class CpuFourBit implements FourBitKernel {
 
     @Override
     public void dequantize(Tensor to, List<FourBitMatrix> from) {
+        FourBitKernel.requireFit(to, from);
         long first = 0;
         for (FourBitMatrix matrix : from) {
             Tensor rows = to.rows(first, matrix.rows());

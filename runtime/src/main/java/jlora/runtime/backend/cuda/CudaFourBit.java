@@ -85,6 +85,7 @@ final class CudaFourBit implements FourBitKernel {
 
     @Override
     public void dequantize(Tensor to, List<FourBitMatrix> from) {
+        FourBitKernel.requireFit(to, from);
         long strips = Math.ceilDiv(to.rows(), (long) ROWS);
         PackedRows rows = PackedRows.of(strips, to.cols(), codesAligned(to, from), to);
         rows.launch(

@@ -61,6 +61,7 @@ public final class ReferenceFourBit implements FourBitKernel {
 
     @Override
     public void dequantize(Tensor to, List<FourBitMatrix> from) {
+        FourBitKernel.requireFit(to, from);
         long row = 0;
         for (FourBitMatrix matrix : from) {
             float[] values = FourBitTables.values(matrix.type());
