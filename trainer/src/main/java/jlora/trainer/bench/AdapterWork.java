@@ -7,6 +7,7 @@ import jlora.runtime.backend.Backend;
 import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
+import jlora.trainer.loop.Blueprint;
 
 import java.util.List;
 
@@ -20,8 +21,21 @@ final class AdapterWork {
     private final List<MergeKernel.Part> parts;
     private final List<PublishKernel.Copy> copies;
 
+    /** False without an adapter, and where its weights are not in memory as they are. */
+    static boolean possible(BenchRun run) {
+        Blueprint blueprint = run.job().model().blueprint();
+        return !blueprint.adapters().isEmpty()
+                && blueprint.model().linears().stream().noneMatch(l -> l.weight().expands());
+    }
+
     /** Draws the factors of a run's one adapter at random. */
     AdapterWork(BenchRun run) {
+        if (!possible(run)) {
+            throw JloraException.usage(
+                    "Adapters are merged into whole weights in the device's own memory; leave"
+                            + " load_in_4bit, weight_dtype, offload and shard_base out, and method"
+                            + " at lora.");
+        }
         this.backend = run.backend();
         this.adapter = run.job().model().blueprint().adapters().getFirst();
         int stream = 0;

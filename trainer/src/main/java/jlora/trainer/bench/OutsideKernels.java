@@ -5,6 +5,8 @@ import jlora.runtime.kernel.Corrections;
 import jlora.runtime.kernel.MergeKernel;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.tensor.Tensor;
+import jlora.runtime.weight.CheckpointTensor;
+import jlora.runtime.weight.HeldRows;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,10 +30,13 @@ final class OutsideKernels {
         this.backend = run.backend();
     }
 
-    /** Times them over a run's own weights, which hold what they held afterwards or random ones. */
+    /**
+     * Times them over a run's own weights, which hold what they held afterwards or random ones.
+     * Adapters are not merged into weights that are whole only while a plan runs.
+     */
     static List<KernelRow> rows(BenchRun run) {
         OutsideKernels bench = new OutsideKernels(run);
-        if (!run.job().model().blueprint().adapters().isEmpty()) {
+        if (AdapterWork.possible(run)) {
             bench.adapter(new AdapterWork(run));
         }
         bench.randomFill();
@@ -83,8 +88,10 @@ final class OutsideKernels {
 
     private void randomFill() {
         Tensor largest =
-                run.job().model().model().linears().stream()
-                        .map(linear -> linear.weight().weight())
+                run.job().model().model().weights().checkpoint().stream()
+                        .filter(tensor -> tensor.held() instanceof HeldRows)
+                        .map(CheckpointTensor::target)
+                        .filter(tensor -> backend.asynchronous() != tensor.storage().inHostMemory())
                         .max(Comparator.comparingLong(Tensor::elements))
                         .orElseThrow();
         double deviation = run.job().model().model().config().initializerRange();

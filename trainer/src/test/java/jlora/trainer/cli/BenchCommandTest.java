@@ -5,11 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 
+import jlora.runtime.ExitCode;
 import jlora.runtime.io.Json;
 
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -92,6 +95,33 @@ class BenchCommandTest {
         JsonNode products = bench("gemm");
         assertTrue(products.get("lora_linear_milliseconds").doubleValue() > 0);
         assertTrue(products.get("frozen_linear_milliseconds").doubleValue() > 0);
+    }
+
+    @Tag("cluster") // it measures for long
+    @ParameterizedTest
+    @CsvSource({
+        "load_in_4bit=true, four_bit.dequantize",
+        "weight_dtype=fp8, fp8.transpose",
+    })
+    void kernelsOfQuantisedBasesAreRowsToo(String setting, String op) {
+        JsonNode memory = bench("memory", setting);
+        List<String> ops = memory.get("kernels").findValuesAsText("op");
+        assertTrue(ops.contains(op), ops::toString);
+        assertTrue(ops.stream().noneMatch(o -> o.endsWith(".wait")), ops::toString);
+        // Nothing is merged into weights that are not there.
+        assertEquals(List.of("random_fill"), memory.get("outside").findValuesAsText("op"));
+    }
+
+    @Test
+    void mergingIntoQuantisedWeightsIsRefused() {
+        CommandLineRun.of(
+                        "bench",
+                        "merge",
+                        "--device=cpu",
+                        "--model_name_or_path=" + MODEL,
+                        "--max_length=16",
+                        "--load_in_4bit")
+                .refused(ExitCode.USAGE, "merged into whole weights", "leave load_in_4bit");
     }
 
     @Test
