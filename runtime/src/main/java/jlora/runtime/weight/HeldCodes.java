@@ -10,11 +10,6 @@ import jlora.runtime.kernel.FourBitMatrix;
  */
 public record HeldCodes(FourBitMatrix matrix, boolean inHostMemory) implements Held {
     @Override
-    public long first() {
-        return 0;
-    }
-
-    @Override
     public long of() {
         return matrix.rows();
     }
@@ -22,10 +17,5 @@ public record HeldCodes(FourBitMatrix matrix, boolean inHostMemory) implements H
     @Override
     public long cols() {
         return matrix.cols();
-    }
-
-    @Override
-    public boolean whole() {
-        return true;
     }
 }

@@ -5,11 +5,6 @@ import jlora.runtime.kernel.Fp8Matrix;
 /** A matrix that is kept in FP8, as a whole. */
 public record HeldFp8(Fp8Matrix matrix) implements Held {
     @Override
-    public long first() {
-        return 0;
-    }
-
-    @Override
     public long of() {
         return matrix.rows();
     }
@@ -17,10 +12,5 @@ public record HeldFp8(Fp8Matrix matrix) implements Held {
     @Override
     public long cols() {
         return matrix.cols();
-    }
-
-    @Override
-    public boolean whole() {
-        return true;
     }
 }
