@@ -7,6 +7,8 @@ import jlora.trainer.config.GradientCheckpointing;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.loop.Passes;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -70,8 +72,7 @@ final class MemoryAdvice {
                         + " with per_device_train_batch_size: 1"
                         + evaluation("per_device_eval_batch_size: 1")
                         + " would fit"
-                        + inFourBits(", and so would ")
-                        + onWorkers(", and so would ")
+                        + otherwise(", and so would ")
                         + ".";
             }
         }
@@ -82,28 +83,27 @@ final class MemoryAdvice {
         return "even the shortest batch needs "
                 + Bytes.text(size(1, 1, 1).totalBytes())
                 + ", so take a machine with more memory, a smaller model, a smaller lora_r"
-                + inFourBits(", or what would fit: ")
-                + onWorkers(", or what would fit: ")
+                + otherwise(", or what would fit: ")
                 + ".";
     }
 
-    private String onWorkers(String before) {
-        OptionalInt workers = workers();
-        return workers.isEmpty()
-                ? ""
-                : before + "shard_base: true on " + workers.getAsInt() + " workers";
+    /** Other ways to keep the base with which the same batches fit. */
+    private String otherwise(String before) {
+        List<String> ways = new ArrayList<>();
+        if (inFourBits()) {
+            ways.add("load_in_4bit: true");
+        }
+        workers().ifPresent(n -> ways.add("shard_base: true on " + n + " workers"));
+        return ways.isEmpty() ? "" : before + String.join(" or ", ways);
     }
 
-    private String inFourBits(String before) {
+    private boolean inFourBits() {
         boolean plain =
                 model.model().weights().storage().form() instanceof FrozenStorage.Form.Plain
                         && model.model().weights().sharding().isEmpty();
-        if (!plain || model.blueprint().adapters().isEmpty()) {
-            return "";
-        }
-        return fitsAs(model.config().in4bit(), Optional.empty())
-                ? before + "load_in_4bit: true"
-                : "";
+        return plain
+                && !model.blueprint().adapters().isEmpty()
+                && fitsAs(model.config().in4bit(), Optional.empty());
     }
 
     /** The fewest workers that hold the base together, of those tried. */

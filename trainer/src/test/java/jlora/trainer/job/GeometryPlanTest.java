@@ -322,14 +322,19 @@ class GeometryPlanTest {
     void adviceNamesTheFewestWorkersThatHoldTheBaseTogether() {
         PlanJob alone = plan("llama-3.1-70b", 50L << 30, "gradient_checkpointing=auto");
         assertTrue(
-                alone.advice().contains("or what would fit: shard_base: true on 4 workers."),
+                alone.advice()
+                        .contains(
+                                "or what would fit: load_in_4bit: true or shard_base: true on 4"
+                                        + " workers."),
                 alone.advice());
         assertFalse(plan("llama-3.1-70b", 50L << 30, 2, "shard_base=true").fits());
         assertTrue(plan("llama-3.1-70b", 50L << 30, 4, "shard_base=true").fits());
         PlanJob shorter = plan("llama-3.1-70b", 140L << 30, "max_length=8192");
         assertTrue(
                 shorter.advice()
-                        .contains(" would fit, and so would shard_base: true on 2 workers."),
+                        .contains(
+                                " would fit, and so would load_in_4bit: true or shard_base: true on"
+                                        + " 2 workers."),
                 shorter.advice());
     }
 
