@@ -45,7 +45,10 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
      */
     private static final int NARROW_KEYS = 2048;
 
-    /** Whether the products of this block that take no rounded scores are products of bf16. */
+    /**
+     * Whether the products of this block are of bf16: then probabilities and gradients of scores
+     * are rounded before they are multiplied.
+     */
     boolean narrow(Products products, DType dtype) {
         return dtype == DType.BF16
                 && rows == ROWS
@@ -53,27 +56,42 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
                 && products.bf16IsFaster();
     }
 
-    /**
-     * c = alpha·a·bᵀ: scores, or their gradients, of a block that is {@link #narrow}.
-     *
-     * @param a bf16 [rows, size]
-     * @param b bf16 [keys, size]
-     */
-    void multiplyNarrow(Products products, int size, float alpha, Operand a, Operand b, Operand c) {
+    /** c = alpha·a·b (+ c), f32: of bf16 where the block is {@link #narrow}, else of f32. */
+    static void multiply(
+            Products products,
+            boolean narrow,
+            int m,
+            int n,
+            int k,
+            float alpha,
+            Operand a,
+            Operand b,
+            boolean accumulate,
+            Operand c) {
+        if (!narrow) {
+            products.f32(m, n, k, alpha, a, b, accumulate ? 1f : 0f, c);
+            return;
+        }
         products.multiply(
                 new Products.Product(
-                        rows,
-                        keys(),
-                        size,
+                        m,
+                        n,
+                        k,
                         alpha,
                         DType.BF16,
                         a,
-                        transposed(b),
+                        b,
                         Optional.empty(),
-                        false,
+                        accumulate,
                         DType.F32,
                         c,
                         true));
+    }
+
+    /** Row {@code r} of a block's f32 matrix, rounded into a bf16 one of the same rows. */
+    void round(Operand to, Operand from, int r) {
+        long element = (long) r * leading();
+        Rows.narrow(to.segment(), 2 * element, from.segment(), 4 * element, leading());
     }
 
     /** Blocks of a sequence. */
@@ -106,6 +124,7 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
      * null.
      *
      * @param keys the block's keys, from {@link #lowKey} on, as f32; as they are when narrow
+     * @param values the same of the values
      * @param narrow see {@link #narrow}
      * @param mask 0 or −∞ for each of these keys, or null
      */
@@ -125,13 +144,14 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
         long col = (long) head * size;
         Operand scores = scratch.matrix(Slot.SCORES, ROWS, leading());
         Operand result = scratch.matrix(Slot.OUT, ROWS, size);
-        if (narrow) {
-            Operand queries = AttentionScratch.inPlace(qkv, queryRow, col);
-            multiplyNarrow(products, size, shape.scale(), queries, keys, scores);
-        } else {
-            Operand queries = scratch.read(Slot.QUERIES, qkv, queryRow, rows, col, size);
-            products.f32(rows, keys(), size, shape.scale(), queries, transposed(keys), 0f, scores);
-        }
+        Operand queries =
+                narrow
+                        ? AttentionScratch.inPlace(qkv, queryRow, col)
+                        : scratch.read(Slot.QUERIES, qkv, queryRow, rows, col, size);
+        float scale = shape.scale();
+        Operand keysT = transposed(keys);
+        multiply(products, narrow, rows, keys(), size, scale, queries, keysT, false, scores);
+        Operand rounded = narrow ? scratch.narrow(Slot.NARROW_SCORES, ROWS, leading()) : scores;
         float[] inverse = new float[rows];
         for (int r = 0; r < rows; r++) {
             AttentionScores.Softmax softmax =
@@ -143,11 +163,14 @@ record AttentionBlock(long queryRow, int position, int rows, int lowKey) {
                             keys(),
                             mask);
             inverse[r] = softmax.inverse();
+            if (narrow) {
+                round(rounded, scores, r);
+            }
             if (lse != null) {
                 Rows.setF32(lse, queryRow + r, head, softmax.logSumExp());
             }
         }
-        products.f32(rows, size, keys(), 1f, scores, values, 0f, result);
+        multiply(products, narrow, rows, size, keys(), 1f, rounded, values, false, result);
         scratch.write(out, queryRow, rows, col, size, result, inverse);
     }
 

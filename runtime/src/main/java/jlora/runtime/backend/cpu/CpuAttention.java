@@ -5,6 +5,7 @@ import jlora.runtime.backend.cpu.Products.Operand;
 import jlora.runtime.kernel.AttentionKernel;
 import jlora.runtime.kernel.AttentionShape;
 import jlora.runtime.kernel.PackedSequences;
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
 import java.lang.foreign.MemorySegment;
@@ -70,6 +71,7 @@ final class CpuAttention implements AttentionKernel {
                                     shape.window());
                     int keyHead = task.head / (shape.heads() / shape.kvHeads());
                     long keyCol = shape.queryCols() + (long) keyHead * size;
+                    long valueCol = keyCol + shape.keyCols();
                     int firstKey = sequence.first + block.lowKey();
                     boolean narrow = block.narrow(products, qkv.dtype());
                     block.forward(
@@ -85,13 +87,15 @@ final class CpuAttention implements AttentionKernel {
                                     : scratch.read(
                                             Slot.KEYS, qkv, firstKey, block.keys(), keyCol, size),
                             narrow,
-                            scratch.read(
-                                    Slot.VALUES,
-                                    qkv,
-                                    firstKey,
-                                    block.keys(),
-                                    keyCol + shape.keyCols(),
-                                    size),
+                            narrow
+                                    ? AttentionScratch.inPlace(qkv, firstKey, valueCol)
+                                    : scratch.read(
+                                            Slot.VALUES,
+                                            qkv,
+                                            firstKey,
+                                            block.keys(),
+                                            valueCol,
+                                            size),
                             mask(scratch, keyMask, firstKey, block.keys()));
                 });
         for (long row = end(cuSeqlens); row < out.rows(); row++) {
@@ -157,8 +161,10 @@ final class CpuAttention implements AttentionKernel {
         int length = task.sequence.length();
         long keyCol = shape.queryCols() + (long) task.keyHead * size;
         long valueCol = keyCol + shape.keyCols();
-        Operand keys = scratch.read(Slot.KEYS, qkv, first, length, keyCol, size);
-        Operand values = scratch.read(Slot.VALUES, qkv, first, length, valueCol, size);
+        boolean wide = anyWide(task.sequence, qkv.dtype(), shape.window());
+        Operand keys = wide ? scratch.read(Slot.KEYS, qkv, first, length, keyCol, size) : null;
+        Operand values =
+                wide ? scratch.read(Slot.VALUES, qkv, first, length, valueCol, size) : null;
         Operand dKeys = scratch.zeros(Slot.KEY_GRADIENTS, length, size);
         Operand dValues = scratch.zeros(Slot.VALUE_GRADIENTS, length, size);
         for (int head = task.keyHead * group; head < (task.keyHead + 1) * group; head++) {
@@ -169,33 +175,43 @@ final class CpuAttention implements AttentionKernel {
                 int count = block.keys();
                 long row = block.queryRow();
                 int low = block.lowKey();
-                Operand queries = scratch.read(Slot.QUERIES, qkv, row, rows, col, size);
+                boolean narrow = block.narrow(products, qkv.dtype());
                 Operand d = scratch.read(Slot.OUT_GRADIENTS, dOut, row, rows, col, size);
                 Operand o = scratch.read(Slot.OUT, out, row, rows, col, size);
                 Operand p = scratch.matrix(Slot.SCORES, AttentionBlock.ROWS, block.leading());
                 Operand ds =
                         scratch.matrix(Slot.SCORE_GRADIENTS, AttentionBlock.ROWS, block.leading());
-                if (block.narrow(products, qkv.dtype())) {
-                    block.multiplyNarrow(
-                            products,
-                            size,
-                            shape.scale(),
-                            AttentionScratch.inPlace(qkv, row, col),
-                            AttentionScratch.inPlace(qkv, first + low, keyCol),
-                            p);
-                    block.multiplyNarrow(
-                            products,
-                            size,
-                            1f,
-                            AttentionScratch.inPlace(dOut, row, col),
-                            AttentionScratch.inPlace(qkv, first + low, valueCol),
-                            ds);
+                Operand dQueries = scratch.matrix(Slot.QUERY_GRADIENTS, rows, size);
+                // What is multiplied: as it lies in memory, p and ds rounded; or all of it f32.
+                Operand q, k, v, dFactor, pFactor, dsFactor;
+                if (narrow) {
+                    q = AttentionScratch.inPlace(qkv, row, col);
+                    k = AttentionScratch.inPlace(qkv, first + low, keyCol);
+                    v = AttentionScratch.inPlace(qkv, first + low, valueCol);
+                    dFactor = AttentionScratch.inPlace(dOut, row, col);
+                    pFactor =
+                            scratch.narrow(
+                                    Slot.NARROW_SCORES, AttentionBlock.ROWS, block.leading());
+                    dsFactor =
+                            scratch.narrow(
+                                    Slot.NARROW_SCORE_GRADIENTS,
+                                    AttentionBlock.ROWS,
+                                    block.leading());
                 } else {
-                    Operand keysT = keyRows(keys, low, true);
-                    Operand valuesT = keyRows(values, low, true);
-                    products.f32(rows, count, size, shape.scale(), queries, keysT, 0f, p);
-                    products.f32(rows, count, size, 1f, d, valuesT, 0f, ds);
+                    q = scratch.read(Slot.QUERIES, qkv, row, rows, col, size);
+                    k = keyRows(keys, low);
+                    v = keyRows(values, low);
+                    dFactor = d;
+                    pFactor = p;
+                    dsFactor = ds;
                 }
+                Operand kT = AttentionBlock.transposed(k);
+                Operand vT = AttentionBlock.transposed(v);
+                float scale = shape.scale();
+                AttentionBlock.multiply(
+                        products, narrow, rows, count, size, scale, q, kT, false, p);
+                AttentionBlock.multiply(
+                        products, narrow, rows, count, size, 1f, dFactor, vT, false, ds);
                 MemorySegment mask = mask(scratch, keyMask, first + low, count);
                 for (int r = 0; r < rows; r++) {
                     AttentionScores.gradient(
@@ -208,35 +224,21 @@ final class CpuAttention implements AttentionKernel {
                             mask,
                             Rows.f32(lse, row + r, head),
                             AttentionScores.dot(d, o, r, size));
+                    if (narrow) {
+                        block.round(pFactor, p, r);
+                        block.round(dsFactor, ds, r);
+                    }
                 }
-                Operand dQueries = scratch.matrix(Slot.QUERY_GRADIENTS, rows, size);
-                products.f32(
-                        count,
-                        size,
-                        rows,
-                        1f,
-                        AttentionBlock.transposed(p),
-                        d,
-                        1f,
-                        keyRows(dValues, low, false));
-                products.f32(
-                        count,
-                        size,
-                        rows,
-                        shape.scale(),
-                        AttentionBlock.transposed(ds),
-                        queries,
-                        1f,
-                        keyRows(dKeys, low, false));
-                products.f32(
-                        rows,
-                        size,
-                        count,
-                        shape.scale(),
-                        ds,
-                        keyRows(keys, low, false),
-                        0f,
-                        dQueries);
+                Operand pT = AttentionBlock.transposed(pFactor);
+                Operand dsT = AttentionBlock.transposed(dsFactor);
+                Operand dv = keyRows(dValues, low);
+                Operand dk = keyRows(dKeys, low);
+                AttentionBlock.multiply(
+                        products, narrow, count, size, rows, 1f, pT, dFactor, true, dv);
+                AttentionBlock.multiply(
+                        products, narrow, count, size, rows, scale, dsT, q, true, dk);
+                AttentionBlock.multiply(
+                        products, narrow, rows, size, count, scale, dsFactor, k, false, dQueries);
                 scratch.write(dQkv, row, rows, col, size, dQueries);
             }
         }
@@ -244,10 +246,21 @@ final class CpuAttention implements AttentionKernel {
         scratch.write(dQkv, first, length, valueCol, size, dValues);
     }
 
-    /** The rows of a sequence's matrix from a position on. */
-    private static Operand keyRows(Operand matrix, int position, boolean transposed) {
+    /** Whether any block of a sequence multiplies f32, and so needs all keys and values as such. */
+    private boolean anyWide(Sequence sequence, DType dtype, int window) {
+        for (int index = 0; index < AttentionBlock.count(sequence.length()); index++) {
+            var block = AttentionBlock.of(sequence.first, sequence.length(), 0, index, window);
+            if (!block.narrow(products, dtype)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** The rows of a sequence's f32 matrix from a position on. */
+    private static Operand keyRows(Operand matrix, int position) {
         long offset = matrix.byteOffset() + 4 * matrix.leading() * position;
-        return new Operand(matrix.segment(), offset, matrix.leading(), transposed);
+        return new Operand(matrix.segment(), offset, matrix.leading(), false);
     }
 
     /** 0 for keys that may be seen and −∞ for the others; null when all may be. */

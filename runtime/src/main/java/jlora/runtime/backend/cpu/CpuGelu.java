@@ -8,9 +8,10 @@ import static jlora.runtime.backend.cpu.VectorMath.constant;
 import jdk.incubator.vector.FloatVector;
 
 import jlora.runtime.kernel.GeluKernel;
+import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Tensor;
 
-/** {@link GeluKernel} by stretches of rows. */
+/** {@link GeluKernel} by stretches of rows; of bf16 by {@link GeluTables}. */
 final class CpuGelu implements GeluKernel {
     // ½(1 + tanh y) = σ(2y), so the tanh form is x·σ(2√(2/π)·(x + 0.044715x³)).
     private static final FloatVector LINEAR = constant(1.59576912f);
@@ -31,6 +32,23 @@ final class CpuGelu implements GeluKernel {
 
     @Override
     public void forward(Tensor out, Tensor x, Form form) {
+        if (x.dtype() == DType.BF16 && out.dtype() == DType.BF16) {
+            short[] values = GeluTables.of(form).values();
+            Chunks.run(
+                    pool,
+                    x.rows(),
+                    x.cols(),
+                    0,
+                    (scratch, row, col, count) ->
+                            GeluTables.look(
+                                    out.segment(),
+                                    out.byteOffset(row) + 2 * col,
+                                    values,
+                                    x.segment(),
+                                    x.byteOffset(row) + 2 * col,
+                                    count));
+            return;
+        }
         Chunks.run(
                 pool,
                 x.rows(),
@@ -40,17 +58,31 @@ final class CpuGelu implements GeluKernel {
                     float[] a = scratch[0];
                     float[] gate = scratch[1];
                     Rows.load(a, 0, x, row, col, count);
-                    switch (form) {
-                        case ERF -> VectorMath.normalCdf(gate, a, count);
-                        case TANH -> gate(gate, a, count);
-                    }
-                    multiply(a, gate, count);
+                    values(a, gate, count, form);
                     Rows.store(out, row, col, a, 0, count);
                 });
     }
 
     @Override
     public void backward(Tensor dx, Tensor dOut, Tensor x, Form form) {
+        if (x.dtype() == DType.BF16) {
+            float[] slopes = GeluTables.of(form).slopes();
+            Chunks.run(
+                    pool,
+                    x.rows(),
+                    x.cols(),
+                    2,
+                    (scratch, row, col, count) -> {
+                        float[] slope = scratch[0];
+                        float[] d = scratch[1];
+                        GeluTables.look(
+                                slope, slopes, x.segment(), x.byteOffset(row) + 2 * col, count);
+                        Rows.load(d, 0, dOut, row, col, count);
+                        multiply(d, slope, count);
+                        Rows.store(dx, row, col, d, 0, count);
+                    });
+            return;
+        }
         Chunks.run(
                 pool,
                 x.rows(),
@@ -62,20 +94,34 @@ final class CpuGelu implements GeluKernel {
                     float[] d = scratch[2];
                     Rows.load(a, 0, x, row, col, count);
                     Rows.load(d, 0, dOut, row, col, count);
-                    bound(a, count);
-                    switch (form) {
-                        case ERF -> {
-                            VectorMath.normalCdf(gate, a, count);
-                            density(scratch[3], a, count);
-                            slopeErf(d, a, gate, scratch[3], count);
-                        }
-                        case TANH -> {
-                            gate(gate, a, count);
-                            slopeTanh(d, a, gate, count);
-                        }
-                    }
+                    slopes(d, a, gate, scratch[3], count, form);
                     Rows.store(dx, row, col, d, 0, count);
                 });
+    }
+
+    /** a = GELU(a), whole vectors; {@code gate} is scratch. */
+    static void values(float[] a, float[] gate, int count, Form form) {
+        switch (form) {
+            case ERF -> VectorMath.normalCdf(gate, a, count);
+            case TANH -> gate(gate, a, count);
+        }
+        multiply(a, gate, count);
+    }
+
+    /** d = d·GELU′(a), whole vectors; a is bounded, the others are scratch. */
+    static void slopes(float[] d, float[] a, float[] gate, float[] bell, int count, Form form) {
+        bound(a, count);
+        switch (form) {
+            case ERF -> {
+                VectorMath.normalCdf(gate, a, count);
+                density(bell, a, count);
+                slopeErf(d, a, gate, bell, count);
+            }
+            case TANH -> {
+                gate(gate, a, count);
+                slopeTanh(d, a, gate, count);
+            }
+        }
     }
 
     private static void multiply(float[] a, float[] b, int count) {

@@ -165,6 +165,21 @@ final class Rows {
         }
     }
 
+    /** A row of f32 as bf16, whole vectors; offsets in bytes. */
+    static void narrow(MemorySegment to, long target, MemorySegment from, long source, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector value = FloatVector.fromMemorySegment(FLOATS, from, source + 4L * i, ORDER);
+            IntVector bits = value.reinterpretAsInts();
+            IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
+            IntVector rounded =
+                    bits.add(high.and(1)).add(0x7FFF).lanewise(VectorOperators.LSHR, 16);
+            rounded = rounded.blend(high.or(0x40), value.test(VectorOperators.IS_NAN).cast(INTS));
+            rounded.convertShape(VectorOperators.I2S, SHORTS, 0)
+                    .reinterpretAsShorts()
+                    .intoMemorySegment(to, target + 2L * i, ORDER);
+        }
+    }
+
     private static void widen(float[] to, int at, MemorySegment from, long offset, int count) {
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
