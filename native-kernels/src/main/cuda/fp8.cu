@@ -9,6 +9,7 @@
 // and its code is NaN.
 // Bytes per element, bf16: quantize 3 (its second reading comes out of the caches), transpose 2, dequantize 3.
 #include "common/e4m3.cuh"
+#include "common/product_tile.cuh"
 #include "common/reduce.cuh"
 #include "common/vector.cuh"
 
@@ -302,68 +303,31 @@ __device__ __forceinline__ void dequantize(
     }
 }
 
-constexpr int TILE = 64;
-constexpr int DEPTH = 16;
-constexpr int OWN = 4;           // a thread has OWN x OWN results
-constexpr int PITCH = TILE + 4;  // rows of a tile in shared memory stay 16-byte aligned
-
-__device__ __forceinline__ void load_tile(
-        float (&tile)[DEPTH][PITCH], const Matrix& from, long long row0, long long rows, long long k0,
+// Rows of a matrix as one operand of a product, zero outside of [rows, depth].
+__device__ __forceinline__ void load_panel(
+        product_tile::Panel& panel, const Matrix& from, long long row0, long long rows, long long k0,
         long long depth) {
-#pragma unroll
-    for (int part = 0; part < TILE * DEPTH / THREADS; part++) {
-        const int at = part * THREADS + threadIdx.x;
-        const long long row = row0 + at / DEPTH;
-        const long long k = k0 + at % DEPTH;
-        tile[at % DEPTH][at / DEPTH] = row < rows && k < depth ? from.at(row, k) : 0.f;
-    }
+    product_tile::load(panel, true, [&](int i, int k) {
+        return row0 + i < rows && k0 + k < depth ? from.at(row0 + i, k0 + k) : 0.f;
+    });
 }
 
-// A block makes a tile of TILE x TILE results, blocks run over columns first.
 template <class Out>
 __device__ __forceinline__ void product(
         Out* out, long long out_stride, const Matrix& x, const Matrix& weight, long long rows, long long cols,
         long long depth, int accumulate) {
-    __shared__ __align__(16) float left[DEPTH][PITCH];
-    __shared__ __align__(16) float right[DEPTH][PITCH];
-    const long long across = (cols + TILE - 1) / TILE;
-    const long long row0 = blockIdx.x / across * TILE;
-    const long long col0 = blockIdx.x % across * TILE;
-    const int own_row = threadIdx.x / (TILE / OWN) * OWN;
-    const int own_col = threadIdx.x % (TILE / OWN) * OWN;
-    float sums[OWN][OWN] = {};
-    for (long long k0 = 0; k0 < depth; k0 += DEPTH) {
-        load_tile(left, x, row0, rows, k0, depth);
-        load_tile(right, weight, col0, cols, k0, depth);
-        __syncthreads();
-#pragma unroll
-        for (int k = 0; k < DEPTH; k++) {
-            float l[OWN];
-            float r[OWN];
-            load_vector<float>(l, &left[k][own_row]);
-            load_vector<float>(r, &right[k][own_col]);
-#pragma unroll
-            for (int i = 0; i < OWN; i++) {
-#pragma unroll
-                for (int j = 0; j < OWN; j++) {
-                    sums[i][j] = fmaf(l[i], r[j], sums[i][j]);
-                }
-            }
-        }
-        __syncthreads();
-    }
-#pragma unroll
-    for (int i = 0; i < OWN; i++) {
-#pragma unroll
-        for (int j = 0; j < OWN; j++) {
-            const long long row = row0 + own_row + i;
-            const long long col = col0 + own_col + j;
-            if (row < rows && col < cols) {
+    product_tile::run(
+            rows, cols, depth,
+            [&](product_tile::Panel& panel, long long row0, long long k0) {
+                load_panel(panel, x, row0, rows, k0, depth);
+            },
+            [&](product_tile::Panel& panel, long long col0, long long k0) {
+                load_panel(panel, weight, col0, cols, k0, depth);
+            },
+            [=](long long row, long long col, float sum) {
                 Out* const at = out + row * out_stride + col;
-                *at = from_float<Out>(accumulate ? sums[i][j] + to_float(*at) : sums[i][j]);
-            }
-        }
-    }
+                *at = from_float<Out>(accumulate ? sum + to_float(*at) : sum);
+            });
 }
 
 }  // namespace fp8

@@ -3,76 +3,41 @@
 //   bias_rows:   out[rows,cols] = bias on every row, for a product that is added to it
 //   column_sums: sums[cols] (+)= column sums of in[rows,cols]; two passes, partial sums in between
 // Sums are f32 and run in a fixed order.
+#include "common/product_tile.cuh"
 #include "common/reduce.cuh"
 #include "common/vector.cuh"
 
 namespace linear {
 
-constexpr int TILE = 64;
-constexpr int DEPTH = 16;
-constexpr int THREADS = 256;
-constexpr int OWN = 4;           // a thread has OWN x OWN results
-constexpr int PITCH = TILE + 4;  // rows of a tile in shared memory stay 16-byte aligned
-
-// A [TILE, DEPTH] tile of x(i, k) = from[i·i_stride + k·k_stride], zero outside of [count, depth].
-// Neighbouring threads take neighbours in memory, whichever index they differ in.
+// A panel of x(i, k) = from[i·i_stride + k·k_stride], zero outside of [count, depth]. Neighbouring threads take
+// neighbours in memory, whichever index they differ in.
 template <class T>
-__device__ __forceinline__ void load_tile(
-        float (&tile)[DEPTH][PITCH], const T* from, long long i_stride, long long k_stride, long long i0,
-        long long count, int k0, int depth) {
-#pragma unroll
-    for (int part = 0; part < TILE * DEPTH / THREADS; part++) {
-        const int at = part * THREADS + threadIdx.x;
-        const int i = k_stride == 1 ? at / DEPTH : at % TILE;
-        const int k = k_stride == 1 ? at % DEPTH : at / TILE;
+__device__ __forceinline__ void load_panel(
+        product_tile::Panel& panel, const T* from, long long i_stride, long long k_stride, long long i0,
+        long long count, long long k0, long long depth) {
+    product_tile::load(panel, k_stride == 1, [=](int i, int k) {
         const bool valid = i0 + i < count && k0 + k < depth;
-        tile[k][i] = valid ? to_float(from[(i0 + i) * i_stride + (k0 + k) * k_stride]) : 0.f;
-    }
+        return valid ? to_float(from[(i0 + i) * i_stride + (k0 + k) * k_stride]) : 0.f;
+    });
 }
 
-// Any strides and alignment. A block makes a tile of TILE x TILE results, blocks run over columns first.
+// Any strides and alignment.
 template <class In, class Out>
 __device__ __forceinline__ void product(
         Out* out, long long out_stride, const In* left, long long left_row, long long left_col,
         const In* right, long long right_row, long long right_col, const In* bias, long long rows,
         long long cols, int depth, float alpha, int accumulate) {
-    __shared__ __align__(16) float left_tile[DEPTH][PITCH];
-    __shared__ __align__(16) float right_tile[DEPTH][PITCH];
-    const long long across = (cols + TILE - 1) / TILE;
-    const long long row0 = blockIdx.x / across * TILE;
-    const long long col0 = blockIdx.x % across * TILE;
-    const int own_row = threadIdx.x / (TILE / OWN) * OWN;
-    const int own_col = threadIdx.x % (TILE / OWN) * OWN;
-    float sums[OWN][OWN] = {};
-    for (int k0 = 0; k0 < depth; k0 += DEPTH) {
-        load_tile(left_tile, left, left_row, left_col, row0, rows, k0, depth);
-        load_tile(right_tile, right, right_col, right_row, col0, cols, k0, depth);
-        __syncthreads();
-#pragma unroll
-        for (int k = 0; k < DEPTH; k++) {
-            float l[OWN];
-            float r[OWN];
-            load_vector<float>(l, &left_tile[k][own_row]);
-            load_vector<float>(r, &right_tile[k][own_col]);
-#pragma unroll
-            for (int i = 0; i < OWN; i++) {
-#pragma unroll
-                for (int j = 0; j < OWN; j++) {
-                    sums[i][j] = fmaf(l[i], r[j], sums[i][j]);
-                }
-            }
-        }
-        __syncthreads();
-    }
-#pragma unroll
-    for (int i = 0; i < OWN; i++) {
-#pragma unroll
-        for (int j = 0; j < OWN; j++) {
-            const long long row = row0 + own_row + i;
-            const long long col = col0 + own_col + j;
-            if (row < rows && col < cols) {
+    product_tile::run(
+            rows, cols, depth,
+            [=](product_tile::Panel& panel, long long row0, long long k0) {
+                load_panel(panel, left, left_row, left_col, row0, rows, k0, depth);
+            },
+            [=](product_tile::Panel& panel, long long col0, long long k0) {
+                load_panel(panel, right, right_col, right_row, col0, cols, k0, depth);
+            },
+            [=](long long row, long long col, float sum) {
                 Out* const at = out + row * out_stride + col;
-                float value = alpha * sums[i][j];
+                float value = alpha * sum;
                 if (bias != nullptr) {
                     value += to_float(bias[col]);
                 }
@@ -80,9 +45,7 @@ __device__ __forceinline__ void product(
                     value += to_float(*at);
                 }
                 *at = from_float<Out>(value);
-            }
-        }
-    }
+            });
 }
 
 template <class Bias, class Out>

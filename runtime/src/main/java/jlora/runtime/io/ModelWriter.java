@@ -49,12 +49,13 @@ public final class ModelWriter {
         }
         SafetensorsWriter writer = new SafetensorsWriter();
         for (CheckpointTensor tensor : model.weights().checkpoint()) {
-            if (!tensor.exact()) {
+            if (!tensor.exact() || model.weights().storage().inHostMemory()) {
                 throw JloraException.usage(
-                        "A model whose weights are shared among workers or quantised cannot be"
-                                + " written: "
+                        "A model whose weights are shared among workers, quantised or in host"
+                                + " memory cannot be written: "
                                 + tensor.name()
-                                + " is not what it was; leave shard_base and load_in_4bit out.");
+                                + " is not whole on the device; leave shard_base, load_in_4bit,"
+                                + " weight_dtype and offload out.");
             }
             Tensor t = tensor.target();
             boolean matrix = t.rows() > 1;

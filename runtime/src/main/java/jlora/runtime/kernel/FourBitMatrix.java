@@ -4,8 +4,6 @@ import jlora.runtime.tensor.DType;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -66,16 +64,9 @@ public record FourBitMatrix(
         }
     }
 
-    /** All that it consists of. */
-    public List<Tensor> tensors() {
-        List<Tensor> all = new ArrayList<>(List.of(codes, scales));
-        nested.ifPresent(n -> all.addAll(List.of(n.scales(), n.offset())));
-        return all;
-    }
-
-    /** Bytes from the first of its tensors to the last, which lie in one storage. */
+    /** Bytes from its codes to the end of its last tensor, which all lie in one storage. */
     public long bytes() {
-        Tensor last = tensors().getLast();
+        Tensor last = nested.map(Nested::offset).orElse(scales);
         return last.byteOffset(0) + last.cols() * last.dtype().bytes() - codes.byteOffset(0);
     }
 

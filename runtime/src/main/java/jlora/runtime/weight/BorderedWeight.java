@@ -2,7 +2,6 @@ package jlora.runtime.weight;
 
 import jlora.runtime.JloraException;
 import jlora.runtime.backend.Aside;
-import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.kernel.LowRankBorder;
 import jlora.runtime.kernel.PublishKernel;
 import jlora.runtime.op.Border;
@@ -129,29 +128,24 @@ public final class BorderedWeight {
         return (usedRank + RANK_MULTIPLE - 1) / RANK_MULTIPLE * RANK_MULTIPLE;
     }
 
-    /** How a matrix is stored that is not simply in the memory of the device. */
-    @FunctionalInterface
-    interface Storing {
-        /**
-         * @param parts rows of each of the checkpoint's tensors
-         * @param below rows of the scratch behind them
-         * @param pad columns behind the K
-         * @return empty where it lies in memory as products read it
-         */
-        Optional<ExpandedMatrix> matrix(
-                String name, DType dtype, List<Long> parts, long cols, long below, long pad);
-    }
-
     /**
      * Fixes the layout and makes the tensors, still without memory. What is stored in another form
-     * has them in scratch.
+     * has them in scratch; a weight in FP8 has none but its borders.
+     *
+     * @param storage how W stays in memory
+     * @param sharding of plain weights among ranks
+     * @param aside of the backend that holds them, once it does
      */
-    void seal(Storing storing) {
+    void seal(FrozenStorage storage, Optional<Sharding> sharding, Supplier<Aside> aside) {
+        if (storage.form() instanceof FrozenStorage.Form.Fp8 form) {
+            fp8 = Optional.of(new Fp8Stored(name, parts, cols, form.scaling(), aside));
+            sealBorders();
+            return;
+        }
         long rank = rank();
-        long perRow = ROW_BYTES / dtype.bytes();
-        long stride = rank == 0 ? cols : (cols + rank + perRow - 1) / perRow * perRow;
+        long stride = rank == 0 ? cols : up(cols + rank);
         long pad = stride - cols;
-        expanded = storing.matrix(name, dtype, parts, cols, rank, pad);
+        expanded = expanded(storage, rank, pad, sharding, aside);
         Tensor buffer =
                 expanded.map(ExpandedMatrix::scratch)
                         .orElseGet(
@@ -172,21 +166,40 @@ public final class BorderedWeight {
         }
     }
 
-    Fp8Stored inFp8(Fp8Matrix.Scaling scaling, Supplier<Aside> aside) {
-        return new Fp8Stored(name, parts, cols, scaling, aside);
+    /** Empty where W lies in memory as products read it. */
+    private Optional<ExpandedMatrix> expanded(
+            FrozenStorage storage,
+            long below,
+            long pad,
+            Optional<Sharding> sharding,
+            Supplier<Aside> aside) {
+        if (storage.form() instanceof FrozenStorage.Form.FourBit form) {
+            FourBitLayout layout = new FourBitLayout(parts, cols, form);
+            return Optional.of(
+                    new FourBitStored(
+                            name, dtype, layout, below, pad, storage.inHostMemory(), aside));
+        }
+        if (storage.inHostMemory()) {
+            return Optional.of(new HostMatrix(name, dtype, rows, cols, below, pad, aside));
+        }
+        return sharding.map(s -> new ShardedMatrix(name, dtype, rows, cols, below, pad, s));
     }
 
-    /** The same for a weight in FP8, whose border has memory of its own. */
-    void seal(Fp8Stored stored) {
-        fp8 = Optional.of(stored);
+    /** Borders with memory of their own. */
+    private void sealBorders() {
         long rank = rank();
         if (rank > 0) {
-            long perRow = ROW_BYTES / dtype.bytes();
-            long pad = Math.ceilDiv(cols, perRow) * perRow - cols;
+            long pad = up(cols) - cols;
             Tensor a = Tensor.padded(name + ".A", Storage.Role.ADAPTER, dtype, rank, cols, pad);
             Tensor b = Tensor.dense(name + ".B", Storage.Role.ADAPTER, dtype, rows, rank);
             lowRank = Optional.of(lowRank(a, b));
         }
+    }
+
+    /** So many columns or more, a multiple of {@link #ROW_BYTES}. */
+    private long up(long columns) {
+        long perRow = ROW_BYTES / dtype.bytes();
+        return Math.ceilDiv(columns, perRow) * perRow;
     }
 
     private LowRankBorder lowRank(Tensor a, Tensor b) {

@@ -11,24 +11,50 @@ import java.util.List;
  * A frozen matrix [N,K] that memory holds in a smaller form or elsewhere, and the scratch in which
  * it is whole while it is used.
  */
-interface ExpandedMatrix {
-    /** In scratch: at least N rows and what lies below them, with pads behind the K columns. */
-    Tensor scratch();
+abstract class ExpandedMatrix {
+    private final Tensor scratch;
+    private final Storage resident;
+    private final long weightBytes;
+    private final boolean inHostMemory;
 
-    /** What stays for the whole run. */
-    Storage resident();
+    /**
+     * @param scratch at least N rows and what lies below them, with pads behind the K columns
+     * @param resident what stays for the whole run
+     * @param weightBytes bytes of W in it
+     * @param inHostMemory where that stays: true for memory of the host
+     */
+    ExpandedMatrix(Tensor scratch, Storage resident, long weightBytes, boolean inHostMemory) {
+        this.scratch = scratch;
+        this.resident = resident;
+        this.weightBytes = weightBytes;
+        this.inHostMemory = inHostMemory;
+    }
 
-    /** Where that stays: true for memory of the host. */
-    boolean inHostMemory();
+    final Tensor scratch() {
+        return scratch;
+    }
 
-    /** Bytes of W in it. */
-    long weightBytes();
+    final Storage resident() {
+        return resident;
+    }
+
+    final long weightBytes() {
+        return weightBytes;
+    }
+
+    final boolean inHostMemory() {
+        return inHostMemory;
+    }
 
     /** What is kept of the rows {@code from .. from + count}, which a checkpoint's tensor is. */
-    Held held(long from, long count);
+    abstract Held held(long from, long count);
 
     /**
      * @param finish what makes the scratch complete once W is in it
      */
-    Expansion expansion(List<Step> finish);
+    abstract Expansion expansion(List<Step> finish);
+
+    static long bytes(Tensor tensor) {
+        return tensor.elements() * tensor.dtype().bytes();
+    }
 }

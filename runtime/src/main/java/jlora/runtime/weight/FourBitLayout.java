@@ -21,44 +21,13 @@ import java.util.Optional;
  * @param cols of all parts
  */
 record FourBitLayout(List<Long> rows, long cols, FrozenStorage.Form.FourBit form) {
-    /** Hands out views from a position on. */
-    private static final class Cursor {
-        private final Storage storage;
-        private long at;
-
-        Cursor(Storage storage, long at) {
-            this.storage = storage;
-            this.at = at;
-        }
-
-        Tensor next(String name, DType dtype, long count) {
-            Tensor view = new Tensor(name, storage, dtype, 1, count, at / dtype.bytes(), count);
-            at += MemoryArena.align(count * dtype.bytes());
-            return view;
-        }
-    }
-
     FourBitLayout {
         rows = List.copyOf(rows);
     }
 
     /** Bytes of all parts. */
     long bytes() {
-        return rows.stream().mapToLong(this::bytes).sum();
-    }
-
-    private long bytes(long partRows) {
-        long elements = partRows * cols;
-        long blocks = FourBitMatrix.blocks(elements);
-        long codes = MemoryArena.align(Math.ceilDiv(elements, 2L));
-        if (!form.doubleQuant()) {
-            return codes + MemoryArena.align(blocks * DType.F32.bytes());
-        }
-        long outer = Math.ceilDiv(blocks, (long) FourBitMatrix.SCALE_BLOCK);
-        return codes
-                + MemoryArena.align(blocks)
-                + MemoryArena.align(outer * DType.F32.bytes())
-                + MemoryArena.align(DType.F32.bytes());
+        return Packing.bytes(this::parts);
     }
 
     /**
@@ -67,29 +36,34 @@ record FourBitLayout(List<Long> rows, long cols, FrozenStorage.Form.FourBit form
      * @param from the byte at which they begin
      */
     List<FourBitMatrix> in(Storage storage, long from) {
-        Cursor cursor = new Cursor(storage, from);
+        return parts(new Packing(storage, from));
+    }
+
+    private List<FourBitMatrix> parts(Packing packing) {
         List<FourBitMatrix> parts = new ArrayList<>();
         for (long partRows : rows) {
-            parts.add(part(cursor, partRows));
+            parts.add(part(packing, partRows));
         }
         return parts;
     }
 
-    private FourBitMatrix part(Cursor cursor, long partRows) {
+    private FourBitMatrix part(Packing packing, long partRows) {
         long elements = partRows * cols;
         long blocks = FourBitMatrix.blocks(elements);
-        Tensor codes = cursor.next("codes", DType.U8, Math.ceilDiv(elements, 2L));
-        Tensor scales = cursor.next("scales", form.doubleQuant() ? DType.U8 : DType.F32, blocks);
+        Tensor codes = packing.dense("codes", DType.U8, 1, Math.ceilDiv(elements, 2L));
+        Tensor scales =
+                packing.dense("scales", form.doubleQuant() ? DType.U8 : DType.F32, 1, blocks);
         Optional<Nested> nested =
                 form.doubleQuant()
                         ? Optional.of(
                                 new Nested(
-                                        cursor.next(
+                                        packing.dense(
                                                 "scales of scales",
                                                 DType.F32,
+                                                1,
                                                 Math.ceilDiv(
                                                         blocks, (long) FourBitMatrix.SCALE_BLOCK)),
-                                        cursor.next("offset", DType.F32, 1)))
+                                        packing.dense("offset", DType.F32, 1, 1)))
                         : Optional.empty();
         return new FourBitMatrix(partRows, cols, form.type(), codes, scales, nested);
     }

@@ -17,12 +17,9 @@ import java.util.function.Supplier;
  * A frozen matrix in four bits, and the scratch that it is expanded into. In memory of the host it
  * crosses to the device in four bits too: the scratch then has room for its codes behind the rows.
  */
-final class FourBitStored implements ExpandedMatrix {
+final class FourBitStored extends ExpandedMatrix {
     private final FourBitLayout layout;
     private final Supplier<Aside> aside;
-    private final boolean inHostMemory;
-    private final Storage resident;
-    private final Tensor scratch;
     private final long codesFrom;
     private final Tensor rows;
 
@@ -39,80 +36,61 @@ final class FourBitStored implements ExpandedMatrix {
             long pad,
             boolean inHostMemory,
             Supplier<Aside> aside) {
-        this.layout = layout;
-        this.aside = aside;
-        this.inHostMemory = inHostMemory;
         long n = layout.rows().stream().mapToLong(r -> r).sum();
         long stride = layout.cols() + pad;
-        resident = new Storage(name + ".codes", Storage.Role.WEIGHT, layout.bytes());
-        codesFrom = MemoryArena.align((n + below) * stride * dtype.bytes());
+        long bytes = layout.bytes();
+        long codesFrom = MemoryArena.align((n + below) * stride * dtype.bytes());
         Storage whole =
-                new Storage(
-                        name,
-                        Storage.Role.EXPANSION,
-                        codesFrom + (inHostMemory ? layout.bytes() : 0));
-        scratch = new Tensor(name, whole, dtype, n + below, layout.cols(), 0, stride);
-        rows = scratch.rows(0, n);
+                new Storage(name, Storage.Role.EXPANSION, codesFrom + (inHostMemory ? bytes : 0));
+        super(
+                new Tensor(name, whole, dtype, n + below, layout.cols(), 0, stride),
+                new Storage(name + ".codes", Storage.Role.WEIGHT, bytes),
+                bytes,
+                inHostMemory);
+        this.layout = layout;
+        this.aside = aside;
+        this.codesFrom = codesFrom;
+        this.rows = scratch().rows(0, n);
     }
 
     @Override
-    public Tensor scratch() {
-        return scratch;
-    }
-
-    @Override
-    public Storage resident() {
-        return resident;
-    }
-
-    @Override
-    public boolean inHostMemory() {
-        return inHostMemory;
-    }
-
-    @Override
-    public long weightBytes() {
-        return resident.bytes();
-    }
-
-    @Override
-    public Held held(long from, long count) {
+    Held held(long from, long count) {
         long first = 0;
-        for (FourBitMatrix part : layout.in(resident, 0)) {
+        for (FourBitMatrix part : layout.in(resident(), 0)) {
             if (first == from && part.rows() == count) {
-                return new HeldCodes(part, inHostMemory);
+                return new HeldCodes(part, inHostMemory());
             }
             first += part.rows();
         }
         throw new IllegalArgumentException(
-                "rows " + from + "+" + count + " of " + scratch.name() + " are no part of it");
+                "rows " + from + "+" + count + " of " + scratch().name() + " are no part of it");
     }
 
     @Override
-    public Expansion expansion(List<Step> finish) {
-        return inHostMemory ? fromHost(finish) : fromDevice(finish);
+    Expansion expansion(List<Step> finish) {
+        return inHostMemory() ? fromHost(finish) : fromDevice(finish);
     }
 
     private Expansion fromDevice(List<Step> finish) {
-        List<FourBitMatrix> parts = layout.in(resident, 0);
+        List<FourBitMatrix> parts = layout.in(resident(), 0);
         List<Step> after = new ArrayList<>(List.of(await("four_bit.wait", rows)));
         finish(after, finish);
         return new Expansion(
-                scratch.storage(),
+                scratch().storage(),
                 0,
                 Expansion.Lead.VALUE,
                 Step.of(
                         "four_bit.dequantize",
-                        List.of(bytes(resident, 0)),
+                        List.of(bytes(resident(), 0)),
                         List.of(rows),
                         k -> aside.get().startDequantize(rows, parts)),
                 after);
     }
 
     private Expansion fromHost(List<Step> finish) {
-        List<FourBitMatrix> parts = layout.in(scratch.storage(), codesFrom);
-        Tensor codes = bytes(scratch.storage(), codesFrom);
-        Tensor source = bytes(resident, 0);
+        List<FourBitMatrix> parts = layout.in(scratch().storage(), codesFrom);
+        Tensor codes = bytes(scratch().storage(), codesFrom);
+        Tensor source = bytes(resident(), 0);
         List<Step> after = new ArrayList<>();
         after.add(await("prefetch.wait", codes));
         after.add(
@@ -123,8 +101,8 @@ final class FourBitStored implements ExpandedMatrix {
                         k -> k.fourBit().dequantize(rows, parts)));
         finish(after, finish);
         return new Expansion(
-                scratch.storage(),
-                layout.bytes(),
+                scratch().storage(),
+                resident().bytes(),
                 Expansion.Lead.LAYER,
                 Step.of(
                         "prefetch",
@@ -136,9 +114,9 @@ final class FourBitStored implements ExpandedMatrix {
 
     /** Codes say nothing of the columns behind W, of which adapters write their own rows alone. */
     private void finish(List<Step> after, List<Step> finish) {
-        long pad = scratch.stride() - scratch.cols();
+        long pad = scratch().stride() - scratch().cols();
         if (pad > 0) {
-            Tensor pads = rows.columns(scratch.cols(), pad);
+            Tensor pads = rows.columns(scratch().cols(), pad);
             after.add(
                     Step.of(
                             "random_fill.constant",
@@ -154,7 +132,6 @@ final class FourBitStored implements ExpandedMatrix {
     }
 
     private Tensor bytes(Storage storage, long from) {
-        return new Tensor(
-                storage.name(), storage, DType.U8, 1, layout.bytes(), from, layout.bytes());
+        return new Tensor(storage.name(), storage, DType.U8, 1, weightBytes(), from, weightBytes());
     }
 }

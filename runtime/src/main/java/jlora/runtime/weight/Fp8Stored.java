@@ -6,13 +6,13 @@ import jlora.runtime.kernel.Fp8Matrix;
 import jlora.runtime.kernel.Fp8Matrix.Scaling;
 import jlora.runtime.plan.Expansion;
 import jlora.runtime.plan.Step;
-import jlora.runtime.tensor.MemoryArena;
 import jlora.runtime.tensor.Storage;
 import jlora.runtime.tensor.Tensor;
 
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /**
@@ -75,26 +75,16 @@ public final class Fp8Stored {
 
     /** Codes and scales share one scratch, so that there is one value to expand. */
     private static Fp8Matrix transposed(String name, long rows, long cols, Scaling scaling) {
-        long[] bytes = {0};
-        Fp8Matrix.allocate(
-                cols,
-                rows,
-                scaling,
-                (what, type, r, c) -> {
-                    bytes[0] += MemoryArena.align(r * c * type.bytes());
-                    return Tensor.dense(what, Storage.Role.EXPANSION, type, r, c);
-                });
-        Storage scratch = new Storage(name + ".transposed", Storage.Role.EXPANSION, bytes[0]);
-        long[] at = {0};
-        return Fp8Matrix.allocate(
-                cols,
-                rows,
-                scaling,
-                (what, type, r, c) -> {
-                    long from = at[0] / type.bytes();
-                    at[0] += MemoryArena.align(r * c * type.bytes());
-                    return new Tensor(name + "." + what, scratch, type, r, c, from, c);
-                });
+        Function<Packing, Fp8Matrix> layout =
+                packing ->
+                        Fp8Matrix.allocate(
+                                cols,
+                                rows,
+                                scaling,
+                                (what, type, r, c) -> packing.dense(name + "." + what, type, r, c));
+        long bytes = Packing.bytes(layout::apply);
+        Storage scratch = new Storage(name + ".transposed", Storage.Role.EXPANSION, bytes);
+        return layout.apply(new Packing(scratch, 0));
     }
 
     /** [N,K]. */

@@ -15,10 +15,9 @@ import java.util.function.Supplier;
  * A frozen matrix that stays in memory of the host, and the scratch on the device that it is copied
  * into ahead of use. Rows have the same stride in both, so that a copy is one run of bytes.
  */
-final class HostMatrix implements ExpandedMatrix {
+final class HostMatrix extends ExpandedMatrix {
     private final Supplier<Aside> aside;
     private final Tensor host;
-    private final Tensor scratch;
 
     /**
      * @param below rows of the scratch behind the N
@@ -33,49 +32,35 @@ final class HostMatrix implements ExpandedMatrix {
             long below,
             long pad,
             Supplier<Aside> aside) {
+        Tensor resident =
+                Tensor.padded(name + ".host", Storage.Role.WEIGHT, dtype, rows, cols, pad);
+        super(
+                Tensor.padded(name, Storage.Role.EXPANSION, dtype, rows + below, cols, pad),
+                resident.storage(),
+                bytes(resident),
+                true);
         this.aside = aside;
-        host = Tensor.padded(name + ".host", Storage.Role.WEIGHT, dtype, rows, cols, pad);
-        scratch = Tensor.padded(name, Storage.Role.EXPANSION, dtype, rows + below, cols, pad);
+        this.host = resident;
     }
 
     @Override
-    public Tensor scratch() {
-        return scratch;
-    }
-
-    @Override
-    public Storage resident() {
-        return host.storage();
-    }
-
-    @Override
-    public boolean inHostMemory() {
-        return true;
-    }
-
-    @Override
-    public long weightBytes() {
-        return host.elements() * host.dtype().bytes();
-    }
-
-    @Override
-    public Held held(long from, long count) {
+    Held held(long from, long count) {
         return HeldRows.all(host.rows(from, count));
     }
 
     @Override
-    public Expansion expansion(List<Step> finish) {
-        long stride = scratch.stride();
+    Expansion expansion(List<Step> finish) {
+        long stride = host.stride();
         Tensor from = host.columns(0, stride);
-        Tensor to = scratch.rows(0, host.rows()).columns(0, stride);
+        Tensor to = scratch().rows(0, host.rows()).columns(0, stride);
         List<Step> after = new ArrayList<>();
         after.add(
                 Step.of("prefetch.wait", List.of(), List.of(to), k -> aside.get().await(to))
                         .moves(0));
         after.addAll(finish);
         return new Expansion(
-                scratch.storage(),
-                host.storage().bytes(),
+                scratch().storage(),
+                resident().bytes(),
                 Expansion.Lead.LAYER,
                 Step.of(
                         "prefetch",

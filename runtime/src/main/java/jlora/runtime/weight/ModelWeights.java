@@ -139,49 +139,9 @@ public final class ModelWeights {
                             + " weight_dtype and offload.");
         }
         for (BorderedWeight w : bordered) {
-            boolean layer = layers.contains(w);
-            if (layer && storage.form() instanceof FrozenStorage.Form.Fp8 form) {
-                w.seal(w.inFp8(form.scaling(), this::aside));
-            } else {
-                w.seal(layer ? this::stored : this::shared);
-            }
+            w.seal(layers.contains(w) ? storage : FrozenStorage.plain(), sharding, this::aside);
         }
         checkpoint = declared.stream().map(Supplier::get).toList();
-    }
-
-    private Optional<ExpandedMatrix> shared(
-            String name, DType type, List<Long> parts, long cols, long below, long pad) {
-        long rows = parts.stream().mapToLong(r -> r).sum();
-        return sharding.map(s -> new ShardedMatrix(name, type, rows, cols, below, pad, s));
-    }
-
-    private Optional<ExpandedMatrix> stored(
-            String name, DType type, List<Long> parts, long cols, long below, long pad) {
-        return switch (storage.form()) {
-            case FrozenStorage.Form.Fp8 form -> throw new AssertionError(form);
-            case FrozenStorage.Form.FourBit form ->
-                    Optional.of(
-                            new FourBitStored(
-                                    name,
-                                    type,
-                                    new FourBitLayout(parts, cols, form),
-                                    below,
-                                    pad,
-                                    storage.inHostMemory(),
-                                    this::aside));
-            case FrozenStorage.Form.Plain plain ->
-                    storage.inHostMemory()
-                            ? Optional.of(
-                                    new HostMatrix(
-                                            name,
-                                            type,
-                                            parts.stream().mapToLong(r -> r).sum(),
-                                            cols,
-                                            below,
-                                            pad,
-                                            this::aside))
-                            : shared(name, type, parts, cols, below, pad);
-        };
     }
 
     private Aside aside() {

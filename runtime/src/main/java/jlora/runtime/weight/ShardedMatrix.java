@@ -14,11 +14,10 @@ import java.util.List;
  * it is whole. Rows have the same stride in both, pads included, so that a gather is one exchange
  * of adjacent bytes straight into the scratch: pads arrive as the zeros that they are in the share.
  */
-final class ShardedMatrix implements ExpandedMatrix {
+final class ShardedMatrix extends ExpandedMatrix {
     private final long rows;
     private final Sharding sharding;
-    private final Tensor resident;
-    private final Tensor scratch;
+    private final Tensor part;
 
     /**
      * @param below rows of the scratch behind the N
@@ -32,49 +31,33 @@ final class ShardedMatrix implements ExpandedMatrix {
             long below,
             long pad,
             Sharding sharding) {
-        this.rows = rows;
-        this.sharding = sharding;
         long share = sharding.share(rows);
-        resident = Tensor.padded(name + ".shard", Storage.Role.WEIGHT, dtype, share, cols, pad);
+        Tensor part = Tensor.padded(name + ".shard", Storage.Role.WEIGHT, dtype, share, cols, pad);
         // The last rank's share may end behind row N: what it brings there is overwritten by what
         // belongs below.
         long most = Math.max(share * sharding.ranks(), rows + below);
-        scratch = Tensor.padded(name, Storage.Role.EXPANSION, dtype, most, cols, pad);
+        super(
+                Tensor.padded(name, Storage.Role.EXPANSION, dtype, most, cols, pad),
+                part.storage(),
+                bytes(part),
+                false);
+        this.rows = rows;
+        this.sharding = sharding;
+        this.part = part;
     }
 
     @Override
-    public Tensor scratch() {
-        return scratch;
+    Held held(long from, long count) {
+        long first = Math.min(rows, sharding.rank() * part.rows());
+        long here = Math.clamp(rows - first, 0, part.rows());
+        return new HeldRows(part.rows(0, here), first, rows).part(from, count);
     }
 
     @Override
-    public Storage resident() {
-        return resident.storage();
-    }
-
-    @Override
-    public boolean inHostMemory() {
-        return false;
-    }
-
-    @Override
-    public long weightBytes() {
-        return resident.elements() * resident.dtype().bytes();
-    }
-
-    @Override
-    public Held held(long from, long count) {
-        long first = Math.min(rows, sharding.rank() * resident.rows());
-        long here = Math.clamp(rows - first, 0, resident.rows());
-        return new HeldRows(resident.rows(0, here), first, rows).part(from, count);
-    }
-
-    @Override
-    public Expansion expansion(List<Step> finish) {
-        long stride = scratch.stride();
-        Tensor part = resident.columns(0, stride);
-        Tensor whole = scratch.rows(0, sharding.ranks() * resident.rows()).columns(0, stride);
-        long partBytes = part.elements() * part.dtype().bytes();
+    Expansion expansion(List<Step> finish) {
+        long stride = part.stride();
+        Tensor own = part.columns(0, stride);
+        Tensor whole = scratch().rows(0, sharding.ranks() * part.rows()).columns(0, stride);
         List<Step> after = new ArrayList<>();
         after.add(
                 Step.of(
@@ -85,14 +68,14 @@ final class ShardedMatrix implements ExpandedMatrix {
                         .moves(0));
         after.addAll(finish);
         return new Expansion(
-                scratch.storage(),
-                (sharding.ranks() - 1) * partBytes,
+                scratch().storage(),
+                (sharding.ranks() - 1) * bytes(own),
                 Expansion.Lead.LAYER,
                 Step.of(
                         "gather",
-                        List.of(part),
+                        List.of(own),
                         List.of(whole),
-                        k -> sharding.collective().startGather(whole, part)),
+                        k -> sharding.collective().startGather(whole, own)),
                 after);
     }
 }

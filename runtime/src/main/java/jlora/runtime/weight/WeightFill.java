@@ -54,53 +54,51 @@ public final class WeightFill {
                     .forEach(p -> rows.write(target.rows(p.first, p.count), p.first));
             return;
         }
+        // With the target's pads, which are zeros in both: a piece is one run of bytes.
+        long pad = target.stride() - target.cols();
         try (Staging staging =
-                new Staging(backend, target.rows(), target.cols(), 1, target.dtype())) {
+                new Staging(backend, target.rows(), target.cols(), pad, 1, target.dtype())) {
             for (Piece p : staging.pieces) {
                 Tensor here = staging.rows.rows(0, p.count);
                 rows.write(here, p.first);
-                download(backend, target.rows(p.first, p.count), here);
+                Tensor run = here.columns(0, here.stride());
+                download(backend, target.storage(), target.byteOffset(p.first), run);
             }
         }
     }
 
-    /** Rows of a tensor in host memory, whatever their stride, from dense ones of the device. */
-    private static void download(Backend backend, Tensor to, Tensor from) {
-        if (to.isDense()) {
-            long bytes = to.elements() * to.dtype().bytes();
-            backend.download(to.segment().asSlice(to.byteOffset(0), bytes), from);
-            return;
-        }
-        for (long row = 0; row < to.rows(); row++) {
-            download(backend, to.rows(row, 1), from.rows(row, 1));
-        }
+    /** Dense elements of the device into host memory, from a byte of it on. */
+    private static void download(Backend backend, Storage to, long at, Tensor from) {
+        long bytes = from.elements() * from.dtype().bytes();
+        backend.download(to.segment().asSlice(at, bytes), from);
     }
 
     private static void quantise(Backend backend, HeldCodes held, DType dtype, Rows rows) {
         FourBitMatrix kept = held.matrix();
         long step = FourBitMatrix.BLOCK / gcd(FourBitMatrix.BLOCK, kept.cols());
-        Tensor absmax = Tensor.dense("absmax", Storage.Role.WORKSPACE, DType.F32, 1, kept.blocks());
+        boolean nested = kept.nested().isPresent();
         boolean through = held.inHostMemory() && backend.asynchronous();
-        Storage codes = new Storage("codes", Storage.Role.WORKSPACE, through ? kept.bytes() : 0);
+        Tensor absmax = workspace("absmax", DType.F32, nested ? kept.blocks() : 0);
+        Tensor codes = workspace("codes", DType.U8, through ? kept.bytes() : 0);
         try (Resources memory = new Resources();
-                Staging staging = new Staging(backend, kept.rows(), kept.cols(), step, dtype)) {
+                Staging staging = new Staging(backend, kept.rows(), kept.cols(), 0, step, dtype)) {
             memory.own(
-                    Placement.allocate(backend, "quantisation", List.of(absmax.storage(), codes)));
-            FourBitMatrix matrix = through ? kept.in(codes) : kept;
-            Tensor scales = kept.nested().isPresent() ? absmax : matrix.scales();
+                    Placement.allocate(
+                            backend, "quantisation", List.of(absmax.storage(), codes.storage())));
+            FourBitMatrix matrix = through ? kept.in(codes.storage()) : kept;
+            Tensor scales = nested ? absmax : matrix.scales();
             FourBitKernel kernel = backend.kernels().fourBit();
             for (Piece p : staging.pieces) {
                 Tensor here = staging.rows.rows(0, p.count);
                 rows.write(here, p.first);
                 kernel.quantize(matrix, scales, p.first * kept.cols() / FourBitMatrix.BLOCK, here);
             }
-            if (kept.nested().isPresent()) {
+            if (nested) {
                 kernel.quantizeScales(matrix, absmax);
             }
             if (through) {
-                for (int i = 0; i < kept.tensors().size(); i++) {
-                    download(backend, kept.tensors().get(i), matrix.tensors().get(i));
-                }
+                Tensor target = kept.codes();
+                download(backend, target.storage(), target.byteOffset(0), codes);
             }
             backend.synchronize();
         }
@@ -108,7 +106,7 @@ public final class WeightFill {
 
     private static void quantise(Backend backend, Fp8Matrix kept, DType dtype, Rows rows) {
         try (Staging staging =
-                new Staging(backend, kept.rows(), kept.cols(), Fp8Matrix.BLOCK, dtype)) {
+                new Staging(backend, kept.rows(), kept.cols(), 0, Fp8Matrix.BLOCK, dtype)) {
             for (Piece p : staging.pieces) {
                 Tensor here = staging.rows.rows(0, p.count);
                 rows.write(here, p.first);
@@ -118,6 +116,10 @@ public final class WeightFill {
             }
             backend.synchronize();
         }
+    }
+
+    private static Tensor workspace(String name, DType dtype, long count) {
+        return Tensor.dense(name, Storage.Role.WORKSPACE, dtype, 1, count);
     }
 
     private static long gcd(long a, long b) {
@@ -145,10 +147,14 @@ public final class WeightFill {
         final Tensor rows;
         private final MemoryArena memory;
 
-        Staging(Backend backend, long rows, long cols, long step, DType dtype) {
+        /**
+         * @param pad columns behind each row
+         * @param step all but the last piece have a multiple of so many rows
+         */
+        Staging(Backend backend, long rows, long cols, long pad, long step, DType dtype) {
             pieces = WeightFill.pieces(rows, cols, step);
             long most = pieces.stream().mapToLong(Piece::count).max().orElse(0);
-            this.rows = Tensor.dense("rows", Storage.Role.WORKSPACE, dtype, most, cols);
+            this.rows = Tensor.padded("rows", Storage.Role.WORKSPACE, dtype, most, cols, pad);
             memory = Placement.allocate(backend, "staging", List.of(this.rows.storage()));
         }
 

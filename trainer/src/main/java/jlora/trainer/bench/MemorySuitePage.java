@@ -1,7 +1,7 @@
 package jlora.trainer.bench;
 
+import jlora.trainer.report.BarChart.Bar;
 import jlora.trainer.report.ThroughputPage;
-import jlora.trainer.report.ThroughputPage.Bar;
 import jlora.trainer.report.ThroughputPage.Section;
 import jlora.trainer.report.ThroughputPage.Tile;
 

@@ -23,7 +23,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.TreeMap;
 
 /**
@@ -57,7 +56,9 @@ public final class MergeJob {
 
     private final HuggingFaceFolder base;
     private final Map<String, MergedWeight> merged = new LinkedHashMap<>();
-    private Model model;
+
+    /** The matrices of all layers with their place in the checkpoint. */
+    private final Map<CheckpointTensor, SafetensorsEntry> linears = new LinkedHashMap<>();
 
     private MergeJob(HuggingFaceFolder base) {
         this.base = base;
@@ -85,8 +86,10 @@ public final class MergeJob {
             if (!allowOtherBase) {
                 RunModel.requireSameBase(adapter, base);
             }
+            // Known before anything is written.
+            Optional<FrozenStorage.Form> form = adapter.base().storage().map(MergeJob::form);
             target.write(folder -> job.write(baseFolder, folder));
-            Optional<Drift> drift = adapter.base().storage().map(job::drift);
+            Optional<Drift> drift = form.map(job::drift);
             long bytes = base.tensors().values().stream().mapToLong(t -> t.data().byteSize()).sum();
             return new Result(output, job.merged.size(), base.tensors().size(), bytes, drift);
         }
@@ -96,12 +99,16 @@ public final class MergeJob {
     private void plan(PeftFolder adapter) {
         ObjectNode config = base.config();
         Path file = HuggingFaceFolder.configFile(base.path());
-        model = Models.create(file.toString(), config, DType.F32);
+        Model model = Models.create(file.toString(), config, DType.F32);
         model.weights().seal();
-        Map<String, LoraSpec> specs = adapter.check(RunModel.features(model));
+        Map<String, PeftFolder.Features> modules = RunModel.features(model);
+        Map<String, LoraSpec> specs = adapter.check(modules);
         Map<String, SafetensorsEntry> entries = ModelLoader.match(model, base);
         Map<String, CheckpointTensor> tensors = new LinkedHashMap<>();
         model.weights().checkpoint().forEach(t -> tensors.put(t.name(), t));
+        modules.keySet().stream()
+                .map(module -> module + ".weight")
+                .forEach(name -> linears.put(tensors.get(name), entries.get(name)));
         specs.forEach(
                 (module, spec) -> {
                     String name = module + ".weight";
@@ -117,28 +124,25 @@ public final class MergeJob {
                 });
     }
 
-    private Drift drift(String storage) {
-        FrozenStorage.Form form =
-                FrozenStorage.Form.of(storage)
-                        .orElseThrow(
-                                () ->
-                                        JloraException.corrupt(
-                                                "the adapter was trained over weights stored as '"
-                                                        + storage
-                                                        + "', which this version of jlora does not"
-                                                        + " know; merge with the version that wrote"
-                                                        + " it."));
+    private static FrozenStorage.Form form(String storage) {
+        return FrozenStorage.Form.of(storage)
+                .orElseThrow(
+                        () ->
+                                JloraException.corrupt(
+                                        "the adapter was trained over weights stored as '"
+                                                + storage
+                                                + "', which this version of jlora does not know;"
+                                                + " merge with the version that wrote it."));
+    }
+
+    private Drift drift(FrozenStorage.Form form) {
         QuantizationError all = QuantizationError.NONE;
         double weight = 0;
         double update = 0;
-        Map<String, SafetensorsEntry> entries = ModelLoader.match(model, base);
-        Set<String> linears = RunModel.features(model).keySet();
         try (CpuBackend backend = new CpuBackend(CpuOptions.defaults())) {
-            for (CheckpointTensor tensor : model.weights().checkpoint()) {
-                SafetensorsEntry entry = entries.get(tensor.name());
-                if (!linears.contains(tensor.name().replaceFirst("\\.weight$", ""))) {
-                    continue;
-                }
+            for (Map.Entry<CheckpointTensor, SafetensorsEntry> linear : linears.entrySet()) {
+                CheckpointTensor tensor = linear.getKey();
+                SafetensorsEntry entry = linear.getValue();
                 QuantizationError error =
                         QuantizationError.of(
                                 backend,
@@ -156,7 +160,8 @@ public final class MergeJob {
                 }
             }
         }
-        return new Drift(storage, all.relative(), weight == 0 ? 0 : Math.sqrt(update / weight));
+        double relative = weight == 0 ? 0 : Math.sqrt(update / weight);
+        return new Drift(form.describe(), all.relative(), relative);
     }
 
     private void write(Path from, Path to) {

@@ -15,14 +15,14 @@ import java.util.Optional;
  *
  * @param copySeconds of one micro-batch
  * @param computeSeconds of one micro-batch
- * @param batch sequences of a micro-batch
+ * @param batch sequences of a micro-batch, or bins of packed ones
  */
 record OffloadPlan(double copySeconds, double computeSeconds, int batch) {
     /** Of the data sheet's peak, what products of large layers reach: 790 of 989 on an H200. */
     private static final double REACHED = 0.8;
 
     /** Empty without offload, and where nothing is known of the device. */
-    static Optional<OffloadPlan> of(RunPlan plan, Device device, int batch) {
+    static Optional<OffloadPlan> of(RunConfig config, RunPlan plan, Device device) {
         if (plan.hostItems().isEmpty()
                 || device.bf16Tflops() == 0
                 || device.hostBytesPerSecond() == 0) {
@@ -32,7 +32,7 @@ record OffloadPlan(double copySeconds, double computeSeconds, int batch) {
                 new OffloadPlan(
                         plan.microBatch().fetchedBytes() / device.hostBytesPerSecond(),
                         plan.microBatch().flops() / (REACHED * 1e12 * device.bf16Tflops()),
-                        batch));
+                        config.train().perDeviceTrainBatchSize()));
     }
 
     /** True when copying goes on in the shadow of the products. */
@@ -79,8 +79,7 @@ record OffloadPlan(double copySeconds, double computeSeconds, int batch) {
      */
     static void require(RunConfig config, RunPlan plan, Device device) {
         requireGpu(config, device.gpu());
-        int batch = config.train().perDeviceTrainBatchSize();
-        Optional<OffloadPlan> offload = of(plan, device, batch);
+        Optional<OffloadPlan> offload = of(config, plan, device);
         if (offload.filter(o -> !o.hidden()).isPresent() && !config.base().allowSlowOffload()) {
             throw JloraException.usage(
                     place(config)

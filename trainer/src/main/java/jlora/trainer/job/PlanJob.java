@@ -66,7 +66,7 @@ public final class PlanJob {
 
     /** The plan in words and as JSON. */
     public PlanTable table() {
-        return new PlanTable(model.model(), plan, device, workers);
+        return new PlanTable(model, plan, device, workers);
     }
 
     /** The batch that the plan is for. */

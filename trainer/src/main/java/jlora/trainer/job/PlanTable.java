@@ -13,28 +13,29 @@ import java.util.Optional;
 
 /** A run's plan as a table for people and as JSON for programs; both say the same. */
 public final class PlanTable {
+    private final RunModel run;
     private final Model model;
     private final RunPlan plan;
     private final Device device;
     private final int workers;
 
-    public PlanTable(Model model, RunPlan plan, Device device) {
-        this(model, plan, device, 1);
+    public PlanTable(RunModel run, RunPlan plan, Device device) {
+        this(run, plan, device, 1);
     }
 
     /**
      * @param workers that train together; the plan is for one of them
      */
-    public PlanTable(Model model, RunPlan plan, Device device, int workers) {
+    public PlanTable(RunModel run, RunPlan plan, Device device, int workers) {
         this.workers = workers;
-        this.model = model;
+        this.run = run;
+        this.model = run.model();
         this.plan = plan;
         this.device = device;
     }
 
     private Optional<OffloadPlan> offload() {
-        int sequences = Math.toIntExact(plan.training().largest().inputs().sequences());
-        return OffloadPlan.of(plan, device, sequences);
+        return OffloadPlan.of(run.config(), plan, device);
     }
 
     private long trained() {

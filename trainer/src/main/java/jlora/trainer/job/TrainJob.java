@@ -155,17 +155,17 @@ public final class TrainJob implements AutoCloseable {
     /** The plan in words and as JSON. */
     PlanTable table() {
         int workers = others.map(Collective::ranks).orElse(1);
-        return new PlanTable(model.model(), plan, device, workers);
+        return new PlanTable(model, plan, device, workers);
     }
 
     /** Refuses a plan that does not fit, with what would. */
     public void requireFit() {
-        OffloadPlan.require(model.config(), plan, device);
-        OffloadPlan.requireHostMemory(plan, HostMemory.available());
         if (!plan.fits(device)) {
             throw new JloraException(
                     ExitCode.OUT_OF_MEMORY, MemoryAdvice.of(model, passes, plan, device));
         }
+        OffloadPlan.require(model.config(), plan, device);
+        OffloadPlan.requireHostMemory(plan, HostMemory.available());
     }
 
     /** Optimizer steps of the run. */

@@ -8,7 +8,7 @@ import java.util.stream.Stream;
  * Horizontal bars against one limit, as SVG. Each bar has its name before it, its value in words
  * behind it, and more words when hovered over. Bars that leave the chart end at its edge.
  */
-final class BarChart {
+public final class BarChart {
     private static final double WIDTH = 960;
     private static final double LEFT = 330;
     private static final double RIGHT = 185;
@@ -26,8 +26,8 @@ final class BarChart {
      * @param aside drawn faintly: it cannot be compared with the limit, and does not stretch the
      *     scale
      */
-    record Bar(String name, double value, String label, String detail, boolean aside) {
-        double length() {
+    public record Bar(String name, double value, String label, String detail, boolean aside) {
+        private double length() {
             return Double.isFinite(value) ? Math.max(value, 0) : 0;
         }
     }

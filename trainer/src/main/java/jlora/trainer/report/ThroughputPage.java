@@ -12,16 +12,6 @@ public final class ThroughputPage {
     public record Tile(String name, String value, String note) {}
 
     /**
-     * One bar; see {@link Section}.
-     *
-     * @param value its length
-     * @param label the value in words
-     * @param detail what hovering shows
-     * @param aside true when it cannot be compared with the limit
-     */
-    public record Bar(String name, double value, String label, String detail, boolean aside) {}
-
-    /**
      * Bars against one limit, and below them the table of all numbers.
      *
      * @param note what the section shows, in a sentence or two
@@ -34,7 +24,7 @@ public final class ThroughputPage {
             String unit,
             String limitName,
             double limit,
-            List<Bar> bars,
+            List<BarChart.Bar> bars,
             List<String> head,
             List<List<String>> rows) {
         public Section {
@@ -98,12 +88,13 @@ public final class ThroughputPage {
             page.element("p", "no kernel is of this kind here", "class", "note").close("figure");
             return;
         }
-        List<BarChart.Bar> bars =
-                section.bars.stream()
-                        .map(b -> new BarChart.Bar(b.name, b.value, b.label, b.detail, b.aside))
-                        .toList();
         page.raw(
-                new BarChart(section.title, section.unit, section.limitName, section.limit, bars)
+                new BarChart(
+                                section.title,
+                                section.unit,
+                                section.limitName,
+                                section.limit,
+                                section.bars)
                         .svg());
         Page.table(page, 2, section.head, section.rows);
         page.close("figure");

@@ -8,8 +8,6 @@ import jlora.runtime.backend.Backend;
 import jlora.runtime.backend.cpu.CpuBackend;
 import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
-import jlora.runtime.backend.cuda.CudaBackend;
-import jlora.runtime.backend.cuda.Emulator;
 import jlora.trainer.config.RunConfig;
 import jlora.trainer.data.BatchSchedule;
 import jlora.trainer.data.DataPosition;
@@ -18,8 +16,6 @@ import jlora.trainer.loop.AdapterValues;
 import jlora.trainer.loop.TrainEngine;
 import jlora.trainer.metrics.MetricsHistory;
 
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -29,27 +25,7 @@ import java.util.List;
 
 /** Runs over quantised weights, and over weights in host memory, of the CUDA backend. */
 @Tag("emulator")
-final class CudaFrozenWeightsTest {
-    private Emulator emulator;
-    private Emulator.Live before;
-    private CudaBackend cuda;
-
-    @BeforeEach
-    void open() {
-        emulator = Emulator.open();
-        before = emulator.live();
-        cuda = emulator.backend();
-    }
-
-    @AfterEach
-    void close() {
-        if (cuda != null) {
-            cuda.close();
-            assertEquals(before, emulator.live());
-            assertEquals("", emulator.brokenGuards());
-        }
-    }
-
+final class CudaFrozenWeightsTest extends EmulatedRuns {
     private record Trained(List<Double> losses, AdapterValues adapter) {}
 
     private static Trained train(RunConfig config, Backend backend) {

@@ -17,7 +17,6 @@ import jlora.runtime.backend.cpu.CpuOptions;
 import jlora.runtime.backend.cpu.ProductLibrary;
 import jlora.runtime.backend.cuda.CudaBackend;
 import jlora.runtime.backend.cuda.CudaBinding;
-import jlora.runtime.backend.cuda.Emulator;
 import jlora.runtime.model.Decoder;
 import jlora.runtime.model.Model;
 import jlora.runtime.tensor.Tensor;
@@ -29,8 +28,6 @@ import jlora.trainer.data.StepBatches;
 import jlora.trainer.loop.TrainEngine;
 import jlora.trainer.metrics.MetricsHistory;
 
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,29 +46,9 @@ import java.util.TreeMap;
 
 /** Whole runs of the CUDA backend, on the emulator. */
 @Tag("emulator")
-final class CudaTrainingTest {
+final class CudaTrainingTest extends EmulatedRuns {
     /** bf16 has 8 bits: losses near 5 differ where sums of rounded numbers do. */
     private static final double BF16_LOSS = 0.03;
-
-    private Emulator emulator;
-    private Emulator.Live before;
-    private CudaBackend cuda;
-
-    @BeforeEach
-    void open() {
-        emulator = Emulator.open();
-        before = emulator.live();
-        cuda = emulator.backend();
-    }
-
-    @AfterEach
-    void close() {
-        if (cuda != null) {
-            cuda.close();
-            assertEquals(before, emulator.live());
-            assertEquals("", emulator.brokenGuards());
-        }
-    }
 
     private static Backend cpu() {
         return new CpuBackend(new CpuOptions(2, ProductLibrary.VECTOR));

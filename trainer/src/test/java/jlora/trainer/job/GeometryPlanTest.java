@@ -229,7 +229,7 @@ class GeometryPlanTest {
     @MethodSource("geometries")
     void tableAndJsonSayTheSame(String geometry) {
         PlanJob job = plan(geometry, HUGE, "max_length=512", "gradient_checkpointing=full");
-        PlanTable table = new PlanTable(job.model().model(), job.plan(), Device.of("h200"));
+        PlanTable table = new PlanTable(job.model(), job.plan(), Device.of("h200"));
         ObjectNode json = table.json();
         String text = table.text();
         long sum = 0;

@@ -74,6 +74,26 @@ class MergeJobTest {
         return adapter(name, (tensor, i) -> (float) (0.1 * random.nextGaussian()));
     }
 
+    /** What it cannot compare with is said before anything is written. */
+    @Test
+    void anUnknownStorageOfTheBaseIsRefusedAndNothingIsWritten() throws IOException {
+        Path from = random("llama_rslora");
+        Path unknown = Files.createTempDirectory(temp, "adapter");
+        Files.copy(from.resolve("adapter_config.json"), unknown.resolve("adapter_config.json"));
+        try (SafetensorsFile file =
+                SafetensorsFile.open(from.resolve("adapter_model.safetensors"))) {
+            SafetensorsWriter writer = new SafetensorsWriter();
+            writer.metadata("jlora.base_storage", "nine bits");
+            file.entries()
+                    .values()
+                    .forEach(e -> writer.tensor(e.name(), e.type(), e.shape(), e.data()));
+            writer.write(unknown.resolve("adapter_model.safetensors"));
+        }
+        Path output = temp.resolve("merged");
+        assertRefused(ExitCode.CORRUPT_INPUT, "'nine bits'", base("llama_gqa"), unknown, output);
+        assertFalse(Files.exists(output));
+    }
+
     @ParameterizedTest
     @CsvSource({
         "gpt2_saved, gpt2_c_attn, transformer.",
